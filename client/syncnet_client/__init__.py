@@ -1,0 +1,1 @@
+"""Measure audio-visual sync of talking-head clips with SyncNet on a Triton server."""

@@ -1,0 +1,1 @@
+"""Turn a SyncNet checkpoint into the towers that Triton serves."""

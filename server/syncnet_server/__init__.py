@@ -1,0 +1,1 @@
+"""Run the SyncNet model repository on a real tritonserver."""

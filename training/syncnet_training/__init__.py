@@ -1,0 +1,1 @@
+"""Synthetic talking heads with exactly known sync, and a SyncNet trainer."""
