@@ -1,1 +1,6 @@
 """Run the SyncNet model repository on a real tritonserver."""
+
+from syncnet_server.errors import ServerError
+from syncnet_server.repository import default_model_repository, load_model_module
+
+__all__ = ["ServerError", "default_model_repository", "load_model_module"]
