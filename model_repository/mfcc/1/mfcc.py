@@ -1,0 +1,102 @@
+"""MFCC as the published SyncNet pipeline computes it, in numpy alone.
+
+The numbers are those of ``python_speech_features`` 0.6 with its defaults on int16 samples at
+16 kHz: pre-emphasis 0.97, rectangular windows of 25 ms every 10 ms, FFT of 512, power spectrum
+divided by 512, 26 triangular mel filters between integer bins from 0 to 8 kHz, natural logarithm,
+orthonormal DCT-II, 13 coefficients, sinusoidal lifter 22, and coefficient 0 replaced by the log of
+the frame's energy. Exact zeros become the machine epsilon before a logarithm is taken.
+"""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+SAMPLE_RATE = 16_000  # Hz
+HOP_SAMPLES = SAMPLE_RATE // 100  # 10 ms
+FRAME_SAMPLES = SAMPLE_RATE // 40  # 25 ms
+COEFFICIENTS = 13
+WINDOW_FRAMES = 20  # MFCC frames in an audio window, 0.2 s
+WINDOW_HOP_FRAMES = 4  # MFCC frames in a video frame of 40 ms
+WINDOW_HOP_SAMPLES = WINDOW_HOP_FRAMES * HOP_SAMPLES  # 640
+WINDOW_SAMPLES = (WINDOW_FRAMES - 1) * HOP_SAMPLES + FRAME_SAMPLES  # 3440
+
+_PRE_EMPHASIS = 0.97
+_FFT_SIZE = 512
+_FILTERS = 26
+_LIFTER = 22
+_EPSILON = np.finfo(np.float64).eps
+
+
+def _mel_filters() -> np.ndarray:
+    """Triangular filters with corners on integer FFT bins, float64 [257, 26]."""
+    top_mel = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
+    corners_hz = 700 * (10 ** (np.linspace(0, top_mel, _FILTERS + 2) / 2595) - 1)
+    corners = np.floor((_FFT_SIZE + 1) * corners_hz / SAMPLE_RATE)
+    left, centre, right = corners[:-2], corners[1:-1], corners[2:]
+    bins = np.arange(_FFT_SIZE // 2 + 1)[:, None]
+    rising = (bins - left) / (centre - left)
+    falling = (right - bins) / (right - centre)
+    filters: np.ndarray = np.where(bins < centre, rising, falling).clip(min=0)
+    return filters
+
+
+def _cepstral_transform() -> np.ndarray:
+    """Orthonormal DCT-II followed by the lifter, float64 [26, 13]."""
+    band, order = np.arange(_FILTERS)[:, None], np.arange(COEFFICIENTS)
+    transform = np.cos(np.pi * order * (2 * band + 1) / (2 * _FILTERS)) * np.sqrt(2 / _FILTERS)
+    transform[:, 0] /= np.sqrt(2)
+    lifter: np.ndarray = 1 + _LIFTER / 2 * np.sin(np.pi * order / _LIFTER)
+    return transform * lifter
+
+
+_MEL_FILTERS = _mel_filters()
+_CEPSTRAL_TRANSFORM = _cepstral_transform()
+
+
+def mfcc(samples: np.ndarray) -> np.ndarray:
+    """MFCC of 25 ms frames every 10 ms; the last is filled up with zeros, as published.
+
+    Args:
+        samples: int16 [..., 1 + N] at 16 kHz. The first sample only feeds the pre-emphasis of the
+            second; it is the sample before the audio, 0 at the start of a clip.
+
+    Returns:
+        float32 [..., 1 + ceil((N - 400) / 160), 13]; one frame where N < 400
+    """
+    signal = samples.astype(np.float64)
+    emphasised = signal[..., 1:] - _PRE_EMPHASIS * signal[..., :-1]
+    missing = FRAME_SAMPLES - emphasised.shape[-1]
+    missing = missing % HOP_SAMPLES if missing < 0 else missing
+    emphasised = np.pad(emphasised, [(0, 0)] * (samples.ndim - 1) + [(0, missing)])
+    frames = sliding_window_view(emphasised, FRAME_SAMPLES, axis=-1)[..., ::HOP_SAMPLES, :]
+    spectrum = np.fft.rfft(frames, _FFT_SIZE)
+    power = (spectrum.real**2 + spectrum.imag**2) / _FFT_SIZE
+    bands = power @ _MEL_FILTERS
+    coefficients: np.ndarray = np.log(_no_zeros(bands)) @ _CEPSTRAL_TRANSFORM
+    coefficients[..., 0] = np.log(_no_zeros(power.sum(axis=-1)))
+    return coefficients.astype(np.float32)
+
+
+def mfcc_windows(audio: np.ndarray) -> np.ndarray:
+    """The MFCC of overlapping audio windows of 0.2 s, one for each video frame of 40 ms.
+
+    Args:
+        audio: int16 [..., 1 + 640 * (A - 1) + 3440], one sample of context and A windows.
+
+    Returns:
+        float32 [..., A, 13, 20]
+
+    Raises:
+        ValueError: `audio` does not hold a whole number of windows.
+    """
+    samples = audio.shape[-1] - 1
+    if samples < WINDOW_SAMPLES or (samples - WINDOW_SAMPLES) % WINDOW_HOP_SAMPLES:
+        raise ValueError(
+            f"AUDIO must hold 1 + {WINDOW_HOP_SAMPLES} * (A - 1) + {WINDOW_SAMPLES} samples for "
+            f"A >= 1 audio windows, got {audio.shape[-1]}"
+        )
+    windows = sliding_window_view(mfcc(audio), WINDOW_FRAMES, axis=-2)
+    return np.ascontiguousarray(windows[..., ::WINDOW_HOP_FRAMES, :, :])
+
+
+def _no_zeros(values: np.ndarray) -> np.ndarray:
+    return np.where(values == 0, _EPSILON, values)

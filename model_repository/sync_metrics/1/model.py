@@ -1,0 +1,99 @@
+"""Triton model `sync_metrics`: DISTANCES fp32 [K, 2 V + 1] -> offset and confidence.
+
+Publishes counters on Triton's metrics endpoint: results, results of low confidence, and absolute
+offsets in cumulative buckets. Each is labelled with the scope of the result: `chunk` when the
+ensemble asks, `clip` when a client sets the request parameter `scope` to that.
+"""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from sync_metrics import sync_metrics
+
+SCOPES = ("chunk", "clip")
+OFFSET_BUCKETS = ("0", "1", "2", "3", "5", "10", "15", "+Inf")  # frames, upper bounds
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of config.pbtxt."""
+
+    low_confidence: float  # results below this are counted as of low confidence
+
+    @classmethod
+    def from_model_config(cls, model_config):
+        parameters = json.loads(model_config)["parameters"]
+        return cls(low_confidence=float(parameters["low_confidence"]["string_value"]))
+
+
+class ResultCounters:
+    """What Prometheus gets to know of the results of each scope."""
+
+    def __init__(self, low_confidence):
+        self._low_confidence = low_confidence
+        results = _counters("syncnet_results_total", "Chunks and clips scored")
+        low = _counters("syncnet_low_confidence_results_total", "Results of low confidence")
+        offsets = _counters(
+            "syncnet_absolute_offset_frames_bucket",
+            "Results whose absolute offset is at most `le` frames",
+        )
+        self._results = {scope: results.Metric({"scope": scope}) for scope in SCOPES}
+        self._low = {scope: low.Metric({"scope": scope}) for scope in SCOPES}
+        self._offsets = {
+            (scope, bound): offsets.Metric({"scope": scope, "le": bound})
+            for scope in SCOPES
+            for bound in OFFSET_BUCKETS
+        }
+
+    def count(self, scope, metrics):
+        self._results[scope].increment(1)
+        if metrics.confidence < self._low_confidence:
+            self._low[scope].increment(1)
+        for bound in OFFSET_BUCKETS:
+            if abs(metrics.offset) <= float(bound):
+                self._offsets[scope, bound].increment(1)
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        settings = Settings.from_model_config(args["model_config"])
+        self._counters = ResultCounters(settings.low_confidence)
+
+    def execute(self, requests):
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request):
+        distances = pb_utils.get_input_tensor_by_name(request, "DISTANCES").as_numpy()
+        try:
+            scope = _scope(request)
+            results = [sync_metrics(chunk) for chunk in distances]
+        except ValueError as error:
+            return pb_utils.InferenceResponse(
+                error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+            )
+        for result in results:
+            self._counters.count(scope, result)
+        offsets, confidences, minima, frame_confidences = zip(*results, strict=True)
+        return pb_utils.InferenceResponse(
+            [
+                pb_utils.Tensor("OFFSET", np.array(offsets, np.int32)[:, None]),
+                pb_utils.Tensor("CONFIDENCE", np.array(confidences, np.float32)[:, None]),
+                pb_utils.Tensor("MIN_DISTANCE", np.array(minima, np.float32)[:, None]),
+                pb_utils.Tensor("FRAME_CONFIDENCE", np.stack(frame_confidences)),
+            ]
+        )
+
+
+def _scope(request):
+    scope = json.loads(request.parameters() or "{}").get("scope", "chunk")
+    if scope not in SCOPES:
+        raise ValueError(f"request parameter scope must be one of {SCOPES}, got {scope!r}")
+    return scope
+
+
+def _counters(name, description):
+    return pb_utils.MetricFamily(
+        name=name, description=description, kind=pb_utils.MetricFamily.COUNTER
+    )
