@@ -1,0 +1,257 @@
+"""Cut a clip into chunks that a server can score one by one, with no trace of the cuts.
+
+A chunk holds the frames of its windows and the audio that those windows are compared with: its
+own and ``vshift`` audio windows more on each side, its halo. Where the halo reaches over the
+edge of the clip, the chunk says how many audio windows are missing, and the server takes zeros
+for them, as the published pipeline does. So every row of distances depends on the clip alone,
+never on where the chunks begin; any replica can answer any chunk, and a lost one is sent again.
+
+What the clip has is measured as in the published pipeline::
+
+    min_length = min(frames, samples // 640)
+    windows    = min_length - 5
+
+Everything here is arithmetic on arrays that are already in memory. A ``Chunker`` keeps only what
+chunks still to come can need, so its memory does not depend on the length of the clip.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from syncnet_client.contract import (
+    DEFAULT_CHUNK,
+    DEFAULT_VSHIFT,
+    FRAME_SIZE,
+    FRAMES_PER_SECOND,
+    MAX_VSHIFT,
+    SAMPLES_PER_FRAME,
+    WINDOW_FRAMES,
+    WINDOW_SAMPLES,
+)
+from syncnet_client.errors import UsageError
+
+__all__ = ["Chunk", "Chunker", "clip_windows"]
+
+# 600 windows are 24 s of video and 91 MB of frames: far beyond where larger chunks are faster,
+# well below the 2 GiB that a gRPC message may have.
+MAX_CHUNK = 600
+
+# Audio older than this is dropped once no open track needs it. A face may be noticed late: this is
+# how long before the newest frame a track may begin. A minute of audio is 2 MB.
+LATE_TRACK_FRAMES = 60 * FRAMES_PER_SECOND
+
+
+def clip_windows(frames: int, samples: int) -> int:
+    """Number of windows that the published pipeline scores; never negative.
+
+    Args:
+        frames: video frames at 25 a second.
+        samples: audio samples at 16 kHz.
+    """
+    return max(0, min(frames, samples // SAMPLES_PER_FRAME) - WINDOW_FRAMES)
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """One request: K windows of one face track and their audio.
+
+    Attributes:
+        track: the face track it belongs to.
+        first_window: index of its first window; window k shows the clip's frames k..k+4.
+        frames: uint8 [K+4, 224, 224, 3], RGB.
+        audio: int16 [1 + 640*(A-1) + 3440], A audio windows after one sample of context.
+        padding: audio windows missing before and after; A + sum(padding) = K + 2*vshift.
+    """
+
+    track: int
+    first_window: int
+    frames: npt.NDArray[np.uint8]
+    audio: npt.NDArray[np.int16]
+    padding: tuple[int, int]
+
+    @property
+    def windows(self) -> int:
+        """K, the number of windows in this chunk."""
+        return len(self.frames) - (WINDOW_FRAMES - 1)
+
+
+class _Audio:
+    """A sliding piece of the clip's samples, addressed by their position in the clip."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[npt.NDArray[np.int16]] = deque()
+        self._start = 0  # position of the first sample kept
+        self.end = 0  # position after the last sample seen
+
+    def append(self, samples: npt.NDArray[np.int16]) -> None:
+        self._pieces.append(samples)
+        self.end += len(samples)
+
+    def drop_before(self, position: int) -> None:
+        while self._pieces and self._start + len(self._pieces[0]) <= position:
+            self._start += len(self._pieces.popleft())
+
+    def read(self, start: int, stop: int) -> npt.NDArray[np.int16]:
+        """Samples start..stop-1; one before the clip's first is 0."""
+        result = np.zeros(stop - start, np.int16)
+        position = self._start
+        if max(start, 0) < position or stop > self.end:
+            raise ValueError(f"samples {start}..{stop} are not within {position}..{self.end}")
+        for piece in self._pieces:
+            if position >= stop:
+                break
+            first, last = max(start, position), min(stop, position + len(piece))
+            if first < last:
+                result[first - start : last - start] = piece[first - position : last - position]
+            position += len(piece)
+        return result
+
+
+@dataclass
+class _Track:
+    """Frames of one face that are still to be sent."""
+
+    first_window: int  # of the next chunk; its first frame has the same index
+    frames: deque[npt.NDArray[np.uint8]] = field(default_factory=deque)
+    ended: bool = False
+
+    @property
+    def end(self) -> int:
+        """Index after the last frame seen."""
+        return self.first_window + len(self.frames)
+
+
+class Chunker:
+    """Gathers frames and samples of one clip and gives out chunks as soon as they are complete.
+
+    Push what was decoded, then iterate over ``ready()``; at the end of the clip ``finish()`` gives
+    the rest. Frames are counted on the clip's own time line at 25 a second, which starts with the
+    first sample of audio; several tracks share the audio.
+
+    Args:
+        vshift: audio shifts compared to each side, in frames.
+        chunk: windows in one chunk; the last one of a track may have fewer.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    def __init__(self, *, vshift: int = DEFAULT_VSHIFT, chunk: int = DEFAULT_CHUNK) -> None:
+        if not 0 <= vshift <= MAX_VSHIFT:
+            raise UsageError(f"vshift must be 0 to {MAX_VSHIFT} frames, not {vshift}")
+        if not 1 <= chunk <= MAX_CHUNK:
+            raise UsageError(f"chunk must be 1 to {MAX_CHUNK} windows, not {chunk}")
+        self._vshift = vshift
+        self._chunk = chunk
+        self._audio = _Audio()
+        self._clip_frames = 0
+        self._tracks: dict[int, _Track] = {}
+        self._finished = False
+
+    @property
+    def samples(self) -> int:
+        """Audio samples pushed so far."""
+        return self._audio.end
+
+    @property
+    def frames(self) -> int:
+        """Video frames that the clip is known to have so far."""
+        return self._clip_frames
+
+    def push_audio(self, samples: npt.NDArray[np.int16]) -> None:
+        """Append the clip's next samples, int16 [n] at 16 kHz."""
+        self._audio.append(samples)
+
+    def push_clip_frames(self, count: int) -> None:
+        """Tell that the clip has ``count`` more frames, whether or not a face is on them."""
+        self._clip_frames += count
+
+    def push_frames(
+        self, track: int, first_frame: int, images: Iterable[npt.NDArray[np.uint8]]
+    ) -> None:
+        """Append the next frames of a track, each uint8 [224, 224, 3].
+
+        Raises:
+            ValueError: the frames do not follow the track's last one, or have another shape.
+        """
+        state = self._tracks.setdefault(track, _Track(first_frame))
+        if first_frame != state.end:
+            raise ValueError(f"track {track} goes on with frame {state.end}, not {first_frame}")
+        for image in images:
+            if image.shape != (FRAME_SIZE, FRAME_SIZE, 3) or image.dtype != np.uint8:
+                raise ValueError(f"a frame is uint8 [224, 224, 3], not {image.dtype} {image.shape}")
+            state.frames.append(image)
+
+    def end_track(self, track: int) -> None:
+        """Tell that no more frames of this track will come."""
+        self._tracks[track].ended = True
+
+    def ready(self) -> Iterator[Chunk]:
+        """Yield the chunks that what was pushed so far completes."""
+        for number, track in list(self._tracks.items()):
+            while (windows := self._complete_windows(track)) > 0:
+                yield self._cut(number, track, windows)
+            if self._exhausted(track):
+                del self._tracks[number]
+        self._drop_old_audio()
+
+    def finish(self) -> Iterator[Chunk]:
+        """Yield the rest: there is no more audio and no more video."""
+        self._finished = True
+        for track in self._tracks.values():
+            track.ended = True
+        yield from self.ready()
+
+    @property
+    def _audio_windows(self) -> int:
+        """Audio windows that the clip is known to have so far."""
+        return clip_windows(self._clip_frames, self._audio.end)
+
+    def _complete_windows(self, track: _Track) -> int:
+        """Size of the chunk that can be cut now; 0 if it is not complete yet or there is none."""
+        track_end = min(track.end - WINDOW_FRAMES, self._audio_windows)
+        windows = min(self._chunk, track_end - track.first_window)
+        if windows < 1 or self._finished:
+            return max(0, windows)
+        # Near the front of what is decoded nobody knows yet whether the halo is clip or padding.
+        if track.first_window + windows + self._vshift > self._audio_windows:
+            return 0
+        return windows if track.ended or windows == self._chunk else 0
+
+    def _exhausted(self, track: _Track) -> bool:
+        return track.ended and (self._finished or track.first_window + WINDOW_FRAMES >= track.end)
+
+    def _cut(self, number: int, track: _Track, windows: int) -> Chunk:
+        first = track.first_window
+        first_audio = max(0, first - self._vshift)
+        last_audio = min(self._audio_windows, first + windows + self._vshift) - 1
+        chunk = Chunk(
+            track=number,
+            first_window=first,
+            frames=np.stack([track.frames[i] for i in range(windows + WINDOW_FRAMES - 1)]),
+            audio=self._audio.read(
+                first_audio * SAMPLES_PER_FRAME - 1,
+                last_audio * SAMPLES_PER_FRAME + WINDOW_SAMPLES,
+            ),
+            padding=(
+                first_audio - (first - self._vshift),
+                first + windows + self._vshift - 1 - last_audio,
+            ),
+        )
+        for _ in range(windows):
+            track.frames.popleft()
+        track.first_window += windows
+        return chunk
+
+    def _drop_old_audio(self) -> None:
+        earliest = min(
+            [self._clip_frames - LATE_TRACK_FRAMES]
+            + [track.first_window for track in self._tracks.values()]
+        )
+        self._audio.drop_before((earliest - self._vshift) * SAMPLES_PER_FRAME - 1)
