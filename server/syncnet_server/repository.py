@@ -63,3 +63,17 @@ def _load(path: Path) -> ModuleType:
         del sys.modules[module_name]
         raise
     return module
+
+
+def profiles(repository: Path) -> list[str]:
+    """Return the names of the profiles of a repository: its `configs/<name>.pbtxt` files."""
+    return sorted({path.stem for path in repository.glob("*/configs/*.pbtxt")})
+
+
+def check_profile(repository: Path, profile: str | None) -> None:
+    """Raise `ServerError` unless the repository holds models, and the profile if one is named."""
+    if not any(repository.glob("*/config.pbtxt")):
+        raise ServerError(f"no model repository: no model in {repository}")
+    if profile is not None and profile not in profiles(repository):
+        known = ", ".join(profiles(repository)) or "none"
+        raise ServerError(f"no profile {profile!r} in {repository}; there are: {known}")
