@@ -1,0 +1,169 @@
+"""Chunks of one clip over one bidirectional gRPC stream, which is replaced when it breaks."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from syncnet_client.chunks import Chunk
+from syncnet_client.protocol import chunk_distances, chunk_request
+from syncnet_client.retry import Backoff, Failure, Kind
+from syncnet_client.transport import ChunkAnswer
+
+__all__ = ["GrpcChunkStream"]
+
+
+@dataclass
+class _Pending:
+    """A chunk without an answer, and its request, ready to be sent once more."""
+
+    chunk: Chunk
+    request: Any
+    doubtful_attempts: int = 0
+
+
+class _Call:
+    """One stream RPC: requests go in at one end, a thread puts what comes back into a queue."""
+
+    def __init__(self, start: Callable[[Iterator[Any]], Any]) -> None:
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()  # responses, at last a Failure
+        self._rpc = start(iter(self._requests.get, None))
+        self._reader = threading.Thread(target=self._read, name="syncnet-answers", daemon=True)
+        self._reader.start()
+
+    def send(self, request: Any) -> None:
+        self._requests.put(request)
+
+    def close(self) -> None:
+        self._requests.put(None)
+        self._rpc.cancel()
+        self._reader.join()
+
+    def _read(self) -> None:
+        try:
+            for response in self._rpc:
+                self.events.put(response)
+        except grpc.RpcError as error:
+            self.events.put(Failure.of_rpc(error))
+        else:
+            self.events.put(Failure("UNAVAILABLE", "the server ended the stream"))
+
+
+class GrpcChunkStream:
+    """A ``ChunkStream``; see there for its methods.
+
+    Each chunk is kept until its answer is there. When the stream breaks for a reason that may
+    pass, a new one is opened after a while and everything unanswered is sent again. Chunks hold
+    no state in the server, so it does not matter whether it had seen them, and an answer
+    that comes twice is dropped.
+
+    Args:
+        start: opens the RPC for an iterator of requests.
+        backoff: decides about further attempts.
+        in_flight: chunks that may be unanswered; bounds the memory.
+        timeout_s: a stream that owes answers and gives none for so long counts as broken.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Iterator[Any]], Any],
+        backoff: Backoff,
+        *,
+        in_flight: int,
+        timeout_s: float,
+    ) -> None:
+        self._start = start
+        self._backoff = backoff
+        self._in_flight = in_flight
+        self._timeout_s = timeout_s
+        self._ids = itertools.count()
+        self._pending: dict[str, _Pending] = {}
+        self._answers: list[ChunkAnswer] = []
+        self._call: _Call | None = None
+
+    def __enter__(self) -> GrpcChunkStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def send(self, chunk: Chunk) -> None:
+        while len(self._pending) >= self._in_flight:
+            self._wait_for_event()
+        request_id = str(next(self._ids))
+        pending = _Pending(chunk, chunk_request(request_id, chunk))
+        self._pending[request_id] = pending
+        if self._call is None:
+            self._call = _Call(self._start)
+        self._call.send(pending.request)
+
+    def received(self) -> list[ChunkAnswer]:
+        while self._call is not None and not self._call.events.empty():
+            self._wait_for_event()
+        answers, self._answers = self._answers, []
+        return answers
+
+    def finish(self) -> list[ChunkAnswer]:
+        while self._pending:
+            self._wait_for_event()
+        return self.received()
+
+    def close(self) -> None:
+        self._pending.clear()
+        if self._call is not None:
+            self._call.close()
+            self._call = None
+
+    def _wait_for_event(self) -> None:
+        assert self._call is not None, "chunks are pending only on an open stream"
+        try:
+            event = self._call.events.get(timeout=self._timeout_s)
+        except queue.Empty:
+            event = Failure("DEADLINE_EXCEEDED", f"no answer within {self._timeout_s:g} s")
+        if isinstance(event, Failure):
+            self._recover(event, list(self._pending.values()))
+        elif event.error_message:
+            # Servers that do not know the header `triton_grpc_error` name no code, but the chunk.
+            blamed = self._pending.get(event.infer_response.id)
+            failure = Failure("UNKNOWN", event.error_message)
+            self._recover(failure, [blamed] if blamed else list(self._pending.values()))
+        else:
+            self._take(event.infer_response)
+
+    def _take(self, response: Any) -> None:
+        pending = self._pending.get(response.id)
+        if pending is None:
+            return  # a second answer to the same chunk
+        chunk = pending.chunk
+        distances = chunk_distances(response, chunk)
+        del self._pending[response.id]
+        self._answers.append(ChunkAnswer(chunk.track, chunk.first_window, distances))
+        self._backoff.answered()
+
+    def _recover(self, failure: Failure, blamed: list[_Pending]) -> None:
+        """Open a new stream for what is pending, unless the failure is there to stay."""
+        assert self._call is not None
+        self._call.close()
+        self._call = None
+        if not self._pending:
+            return  # all was answered before the stream broke
+        if failure.kind is Kind.DOUBTFUL:
+            for pending in blamed:
+                pending.doubtful_attempts += 1
+        self._backoff.wait(failure, max(p.doubtful_attempts for p in self._pending.values()))
+        self._call = _Call(self._start)
+        for pending in self._pending.values():
+            self._call.send(pending.request)

@@ -1,0 +1,187 @@
+"""The way to a Triton server: gRPC through tritonclient's stubs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+from tritonclient.grpc import MAX_GRPC_MESSAGE_SIZE, service_pb2, service_pb2_grpc
+
+from syncnet_client.errors import ModelNotReadyError, ServerUnavailableError, UsageError
+from syncnet_client.grpc_stream import GrpcChunkStream
+from syncnet_client.protocol import (
+    REQUIRED_MODELS,
+    WEIGHTED_MODELS,
+    metrics_request,
+    metrics_response,
+)
+from syncnet_client.retry import Backoff, Failure, Kind
+from syncnet_client.transport import Metrics, Scope
+
+__all__ = ["GrpcOptions", "GrpcTransport"]
+
+CHECK_TIMEOUT_S = 10.0  # for questions that a living server answers at once
+_LOOPBACK = re.compile(r"^(localhost|127\.[\d.]+|\[::1\]):\d+$")
+
+# Makes Triton end a stream with a true gRPC status when a request fails. Otherwise the error comes
+# as a sentence without a code, and nobody can tell a full queue from a bad shape.
+_STATUS_HEADER = ("triton_grpc_error", "true")
+
+
+@dataclass(frozen=True)
+class GrpcOptions:
+    """How to connect and how long to wait.
+
+    Attributes:
+        in_flight: chunks of one clip that may be unanswered at a time.
+        timeout_s: how long a chunk in flight may take; under load it waits for others.
+        patience_s: how long failures that may pass are met with new attempts, counted from the
+            last answer. The default leaves a server the time to restart.
+        tls: encrypt the connection; implied by the three files.
+        ca: PEM file with the certificates to trust; the system's when not given.
+        cert: PEM file with the client's certificate chain.
+        key: PEM file with the key of that certificate.
+        headers: sent with every request, for example an authorization token.
+    """
+
+    in_flight: int = 2
+    timeout_s: float = 120.0
+    patience_s: float = 120.0
+    tls: bool = False
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.in_flight < 1:
+            raise UsageError(f"in_flight must be at least 1, not {self.in_flight}")
+        if self.timeout_s <= 0 or self.patience_s < 0:
+            raise UsageError("timeout_s must be positive and patience_s must not be negative")
+        if (self.cert is None) != (self.key is None):
+            raise UsageError("a client certificate needs its key, and a key its certificate")
+
+
+class GrpcTransport:
+    """A ``Transport`` to the server at ``url``, which is ``HOST:PORT``.
+
+    All its streams and calls share one connection.
+
+    Raises:
+        UsageError: the address or a certificate file cannot be used.
+    """
+
+    def __init__(self, url: str, options: GrpcOptions | None = None) -> None:
+        if not re.fullmatch(r"(dns:///)?[^/\s]+:\d+", url):
+            raise UsageError(
+                f"the server's address is HOST:PORT of its gRPC endpoint, as in localhost:8001, "
+                f"not {url!r}"
+            )
+        self._url = url
+        self._options = options or GrpcOptions()
+        self._metadata = [(k.lower(), v) for k, v in self._options.headers.items()]
+        self._channel = _open_channel(url, self._options)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    def check_ready(self) -> None:
+        try:
+            for model in REQUIRED_MODELS:
+                request = service_pb2.ModelReadyRequest(name=model)
+                if not self._ask(self._stub.ModelReady, request).ready:
+                    raise ModelNotReadyError(self._why_not_ready(model))
+        except grpc.RpcError as error:
+            raise ServerUnavailableError(
+                f"no Triton server answers at {self._url}: {Failure.of_rpc(error).sentence}"
+            ) from error
+
+    def model_versions(self) -> dict[str, str]:
+        versions = {}
+        for model in WEIGHTED_MODELS:
+            request = service_pb2.ModelMetadataRequest(name=model)
+            metadata = self._patiently(self._stub.ModelMetadata, request, CHECK_TIMEOUT_S)
+            versions[model] = max(metadata.versions, key=int)  # the ensemble takes the newest
+        return versions
+
+    def open_stream(self) -> GrpcChunkStream:
+        def start(requests: Iterator[Any]) -> Any:
+            return self._stub.ModelStreamInfer(requests, metadata=[*self._metadata, _STATUS_HEADER])
+
+        return GrpcChunkStream(
+            start,
+            Backoff(self._options.patience_s, self._url),
+            in_flight=self._options.in_flight,
+            timeout_s=self._options.timeout_s,
+        )
+
+    def measure(self, distances: npt.NDArray[np.float32], scope: Scope) -> list[Metrics]:
+        request = metrics_request(distances, scope)
+        return metrics_response(
+            self._patiently(self._stub.ModelInfer, request, self._options.timeout_s)
+        )
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _ask(self, call: Callable[..., Any], request: Any) -> Any:
+        return call(request, metadata=self._metadata, timeout=CHECK_TIMEOUT_S)
+
+    def _patiently(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
+        backoff = Backoff(self._options.patience_s, self._url)
+        doubtful_attempts = 0
+        while isinstance(answer := self._attempt(call, request, timeout_s), Failure):
+            doubtful_attempts += answer.kind is Kind.DOUBTFUL
+            backoff.wait(answer, doubtful_attempts)
+        return answer
+
+    def _attempt(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
+        try:
+            return call(request, metadata=self._metadata, timeout=timeout_s)
+        except grpc.RpcError as error:
+            return Failure.of_rpc(error)
+
+    def _why_not_ready(self, model: str) -> str:
+        index = self._ask(self._stub.RepositoryIndex, service_pb2.RepositoryIndexRequest())
+        states = [entry for entry in index.models if entry.name == model]
+        if not states:
+            return f"server {self._url} has no model {model}; is it serving SyncNet's repository?"
+        entry = states[-1]
+        reason = f": {entry.reason}" if entry.reason else ""
+        return f"server {self._url} has not loaded model {model} ({entry.state or 'idle'}{reason})"
+
+
+def _open_channel(url: str, options: GrpcOptions) -> grpc.Channel:
+    arguments = [
+        ("grpc.max_send_message_length", MAX_GRPC_MESSAGE_SIZE),
+        ("grpc.max_receive_message_length", MAX_GRPC_MESSAGE_SIZE),
+        # The defaults wait up to two minutes before they look for a server that was gone.
+        ("grpc.initial_reconnect_backoff_ms", 250),
+        ("grpc.min_reconnect_backoff_ms", 250),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+        # Where the name stands for several replicas, streams are spread over all of them.
+        ("grpc.lb_policy_name", "round_robin"),
+    ]
+    if _LOOPBACK.match(url):
+        arguments.append(("grpc.enable_http_proxy", 0))  # no proxy knows this machine's own ports
+    if not (options.tls or options.ca or options.cert):
+        return grpc.insecure_channel(url, options=arguments)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=_read(options.ca),
+        private_key=_read(options.key),
+        certificate_chain=_read(options.cert),
+    )
+    return grpc.secure_channel(url, credentials, options=arguments)
+
+
+def _read(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,97 @@
+"""The requests and responses of the project's models as messages of Triton's gRPC protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tritonclient.grpc import InferResult, service_pb2
+from tritonclient.utils import np_to_triton_dtype
+
+from syncnet_client.chunks import Chunk
+from syncnet_client.errors import InferenceError
+from syncnet_client.transport import Metrics, Scope
+
+__all__ = [
+    "ENSEMBLE",
+    "METRICS_MODEL",
+    "REQUIRED_MODELS",
+    "WEIGHTED_MODELS",
+    "chunk_distances",
+    "chunk_request",
+    "metrics_request",
+    "metrics_response",
+]
+
+ENSEMBLE = "syncnet"
+METRICS_MODEL = "sync_metrics"
+REQUIRED_MODELS = (ENSEMBLE, METRICS_MODEL)
+WEIGHTED_MODELS = ("video_tower", "audio_tower")  # a version of these is a version of the weights
+
+
+def chunk_request(request_id: str, chunk: Chunk) -> Any:
+    """The ensemble's ``ModelInferRequest`` for one chunk.
+
+    It names no outputs and so asks for all of them, which the ensemble needs: Triton 2.51 answers
+    "unexpected deadlock" when some are left out.
+    """
+    request = service_pb2.ModelInferRequest(model_name=ENSEMBLE, id=request_id)
+    _add_input(request, "FRAMES", chunk.frames[None])
+    _add_input(request, "AUDIO", chunk.audio[None])
+    _add_input(request, "AUDIO_PADDING", np.array([chunk.padding], np.int32))
+    return request
+
+
+def chunk_distances(response: Any, chunk: Chunk) -> npt.NDArray[np.float32]:
+    """The ensemble's DISTANCES for the chunk, float32 [K, 2*vshift+1].
+
+    Raises:
+        InferenceError: the tensor is missing or has rows for another number of windows.
+    """
+    distances = _output(response, "DISTANCES")
+    if distances.ndim != 3 or distances.shape[:2] != (1, chunk.windows):
+        raise InferenceError(
+            f"model {ENSEMBLE} answered {chunk.windows} windows with DISTANCES of shape "
+            f"{list(distances.shape)}; is it the SyncNet ensemble?"
+        )
+    rows: npt.NDArray[np.float32] = distances[0]
+    return rows
+
+
+def metrics_request(distances: npt.NDArray[np.float32], scope: Scope) -> Any:
+    """The ``ModelInferRequest`` of ``sync_metrics`` for float32 [B, K, 2*vshift+1]."""
+    request = service_pb2.ModelInferRequest(model_name=METRICS_MODEL)
+    request.parameters["scope"].string_param = scope
+    _add_input(request, "DISTANCES", distances)
+    return request
+
+
+def metrics_response(response: Any) -> list[Metrics]:
+    """One ``Metrics`` for each set of rows asked about.
+
+    Raises:
+        InferenceError: an output is missing.
+    """
+    return [
+        Metrics(int(offset), float(confidence), float(minimum), rows)
+        for offset, confidence, minimum, rows in zip(
+            _output(response, "OFFSET").ravel(),
+            _output(response, "CONFIDENCE").ravel(),
+            _output(response, "MIN_DISTANCE").ravel(),
+            _output(response, "FRAME_CONFIDENCE"),
+            strict=True,
+        )
+    ]
+
+
+def _add_input(request: Any, name: str, array: npt.NDArray[Any]) -> None:
+    request.inputs.add(name=name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
+    request.raw_input_contents.append(array.tobytes())
+
+
+def _output(response: Any, name: str) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] | None = InferResult(response).as_numpy(name)
+    if array is None:
+        raise InferenceError(f"model {response.model_name} answered without the output {name}")
+    return array
