@@ -30,17 +30,23 @@ _SHARED_MEMORY = Path("/dev/shm")
 _STOP_MARGIN_S = 5.0
 
 
-def write_work_folder(work: Path, links: dict[str, str], texts: dict[str, str]) -> None:
-    """Create `work` with symbolic links (name to target) and small files (name to content)."""
+def write_work_folder(
+    work: Path, copies: dict[str, str], links: dict[str, str], texts: dict[str, str]
+) -> None:
+    """Create `work` with copied files, symbolic links and small files of the given contents."""
+
+    def prepare(name: str) -> Path:
+        path = work / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
     work.mkdir(mode=0o700)
+    for name, source in copies.items():
+        shutil.copy2(source, prepare(name))
     for name, target in links.items():
-        path = work / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(target)
+        prepare(name).symlink_to(target)
     for name, content in texts.items():
-        path = work / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+        prepare(name).write_text(content, encoding="utf-8")
 
 
 def remove_traces(work: Path, shared_memory_prefix: str) -> None:
@@ -70,7 +76,7 @@ def main() -> None:
     work = Path(job["work"])
     server: subprocess.Popen[bytes] | None = None
     try:
-        write_work_folder(work, job["links"], job["texts"])
+        write_work_folder(work, job["copies"], job["links"], job["texts"])
         with Path(job["log"]).open("ab") as log:
             server = subprocess.Popen(
                 job["command"],

@@ -31,10 +31,15 @@ _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @dataclass(frozen=True)
 class Installation:
-    """How to run one tritonserver; paths in `links` and `texts` are relative to its work folder."""
+    """How to run one tritonserver.
+
+    The keys of `copies`, `links` and `texts` are paths in its work folder; the values are the
+    files to copy, the files to link to, and contents.
+    """
 
     executable: Path
     from_pip: bool
+    copies: Mapping[str, Path] = field(default_factory=dict)
     links: Mapping[str, Path] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     library_path: tuple[Path, ...] = ()
@@ -89,14 +94,15 @@ def _from_pip(root: Path) -> Installation:
             f"{', '.join(known)}: use a virtual environment of one of these"
         )
     backend = root / "backends" / "python"
-    links = {
+    # Copies: Triton refuses a library that a link leads to outside of its backend's folder.
+    copies = {
         f"backends/python/{name}": backend / name
         for name in ("libtriton_python.so", "triton_python_backend_utils.py")
     }
-    links["backends/python/triton_python_backend_stub"] = stub
-    links["backends/onnxruntime/model.py"] = _backends_folder() / "onnxruntime" / "model.py"
+    copies["backends/python/triton_python_backend_stub"] = stub
+    copies["backends/onnxruntime/model.py"] = _backends_folder() / "onnxruntime" / "model.py"
     base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
-    links["python/bin/python3"] = base
+    links = {"python/bin/python3": base}
     libpython = _libpython()
     if libpython is not None:
         links[f"lib/{libpython.name}"] = libpython
@@ -105,6 +111,7 @@ def _from_pip(root: Path) -> Installation:
     return Installation(
         executable=root / "bin" / "tritonserver",
         from_pip=True,
+        copies=copies,
         links=links,
         texts={
             "python/pyvenv.cfg": f"home = {base.parent}\ninclude-system-site-packages = false\n",

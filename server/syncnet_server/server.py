@@ -103,6 +103,7 @@ class Server:
         ports = _fill_ports(self._host, self._ports)
         job = {
             "work": str(self._work),
+            "copies": {name: str(source) for name, source in installation.copies.items()},
             "links": {name: str(target) for name, target in installation.links.items()},
             "texts": dict(installation.texts),
             "command": [
