@@ -1,0 +1,81 @@
+"""The precisions a tower is exported in: their files, and how far each may be off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from syncnet_export.errors import ExportError
+from syncnet_export.install import version_folders
+from syncnet_export.serving import TOWERS, TowerSpec
+
+__all__ = ["FP32", "PRECISIONS", "Precision", "TowerFile", "find_files", "parse"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A number format of the weights and activations inside a file.
+
+    Attributes:
+        name: as given on the command line.
+        file_name: in a version folder; profiles pick it with `default_model_filename`.
+        embedding_tolerance: largest relative L2 error of an embedding.
+        confidence_tolerance: largest relative error of a clip's confidence.
+    """
+
+    name: str
+    file_name: str
+    embedding_tolerance: float
+    confidence_tolerance: float
+
+
+FP32 = Precision("fp32", "model.onnx", 1e-5, 1e-4)
+
+PRECISIONS = (FP32,)
+
+
+@dataclass(frozen=True)
+class TowerFile:
+    """An exported file: which tower, in which precision, where."""
+
+    spec: TowerSpec
+    precision: Precision
+    path: Path
+
+
+def parse(names: Iterable[str]) -> tuple[Precision, ...]:
+    """The precisions of these names, each once, fp32 first.
+
+    Raises:
+        ExportError: a name is none of a precision, or there are no names.
+    """
+    wanted = set(names)
+    known = [precision.name for precision in PRECISIONS]
+    if unknown := sorted(wanted.difference(known)):
+        raise ExportError(f"no such precision: {unknown[0]}; there are {', '.join(known)}")
+    if not wanted:
+        raise ExportError(f"name at least one precision: {', '.join(known)}")
+    return tuple(precision for precision in PRECISIONS if precision.name in wanted)
+
+
+def find_files(model_repository: Path, version: int) -> list[TowerFile]:
+    """The ONNX files in a version's folders.
+
+    Raises:
+        ExportError: there are none, or a precision has a file of one tower only.
+    """
+    folders = version_folders(model_repository, version)
+    files = []
+    for precision in PRECISIONS:
+        pair = [
+            TowerFile(spec, precision, folders[spec.name] / precision.file_name) for spec in TOWERS
+        ]
+        missing = [file.path for file in pair if not file.path.is_file()]
+        if len(missing) == 1:
+            raise ExportError(f"half a pair of {precision.name} towers: no {missing[0]}")
+        if not missing:
+            files += pair
+    if not files:
+        raise ExportError(f"no ONNX files of version {version} in {model_repository}")
+    return files

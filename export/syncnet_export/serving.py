@@ -1,0 +1,211 @@
+"""The form of the towers that is served: the published network, rewritten exactly.
+
+Three things differ from the published form, and the numbers stay the same:
+
+* Batch norm is folded into the layer before it.
+* The first video convolution sees five frames of three colours at once, and every later one a
+  single frame, so 3-D convolutions over time are 2-D ones over 15 channels. That is faster on
+  every runtime.
+* The video tower cuts its windows itself, from consecutive frames as they come from a decoder
+  (RGB bytes, colours last): every frame is sent once, not once per window it is part of. The
+  published network takes BGR, so the first convolution's channels are in reverse order here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from syncnet_client.contract import (
+    FRAME_SIZE,
+    MFCC_COEFFICIENTS,
+    MFCC_FRAMES,
+    WINDOW_FRAMES,
+)
+from syncnet_export.network import SyncNet
+
+__all__ = ["AUDIO", "TOWERS", "VIDEO", "ServedTower", "TowerSpec", "serving_form"]
+
+
+@dataclass(frozen=True)
+class TowerSpec:
+    """What a tower is called, and the tensors it takes and gives.
+
+    Attributes:
+        name: the model in the repository.
+        input_name, output_name: the tensors.
+        input_type: of the elements, by its numpy name.
+        input_dims: dimensions after (batch, frames or windows).
+        input_axis: the name of the input's second dimension.
+        surplus: by how much that dimension exceeds the number of windows.
+    """
+
+    name: str
+    input_name: str
+    output_name: str
+    input_type: str
+    input_dims: tuple[int, ...]
+    input_axis: str
+    surplus: int
+
+    def input_shape(self, batch: int, windows: int) -> tuple[int, ...]:
+        """The shape of an input that holds this many windows per batch entry."""
+        return (batch, windows + self.surplus, *self.input_dims)
+
+
+VIDEO = TowerSpec(
+    name="video_tower",
+    input_name="FRAMES",
+    output_name="VIDEO_EMBEDDINGS",
+    input_type="uint8",
+    input_dims=(FRAME_SIZE, FRAME_SIZE, 3),
+    input_axis="frames",
+    surplus=WINDOW_FRAMES - 1,
+)
+AUDIO = TowerSpec(
+    name="audio_tower",
+    input_name="MFCC",
+    output_name="AUDIO_EMBEDDINGS",
+    input_type="float32",
+    input_dims=(MFCC_COEFFICIENTS, MFCC_FRAMES),
+    input_axis="windows",
+    surplus=0,
+)
+TOWERS = (VIDEO, AUDIO)
+
+
+@dataclass(frozen=True)
+class LayerWeight:
+    """The weight of a folded layer as the product it was made from: ``raw * factor``.
+
+    Attributes:
+        raw: the checkpoint's weight, with its axes in serving order, [outputs, inputs, ...].
+        factor: what the folded norm multiplies each output with, [outputs, 1, ...]; None without
+            a norm.
+    """
+
+    raw: Tensor
+    factor: Tensor | None
+
+
+class ServedTower(nn.Module):
+    """One tower in the form that is served.
+
+    Attributes:
+        spec: names and shapes of its tensors.
+        weights: how the weight of each layer was made, by its name in this module.
+    """
+
+    def __init__(self, spec: TowerSpec, convolutions: nn.Sequential, head: nn.Sequential) -> None:
+        super().__init__()
+        self.spec = spec
+        self.weights: dict[str, LayerWeight] = {}
+        layers: list[nn.Module] = []
+        for part in (convolutions, head):
+            if part is head:
+                layers.append(nn.Flatten(1))
+            modules = list(part)
+            for layer, following in zip(modules, [*modules[1:], None], strict=True):
+                if isinstance(layer, (nn.Conv2d, nn.Conv3d, nn.Linear)):
+                    served, weight = _fold(layer, following)
+                    self.weights[f"layers.{len(layers)}.weight"] = weight
+                    layers.append(served)
+                elif isinstance(layer, nn.ReLU):
+                    layers.append(nn.ReLU())
+                elif isinstance(layer, (nn.MaxPool2d, nn.MaxPool3d)):
+                    layers.extend(_pool(layer))
+        self.layers = nn.Sequential(*layers)
+        self.eval()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Embed every window of every batch entry.
+
+        Args:
+            inputs: for the video tower uint8 [B, K+4, 224, 224, 3], consecutive RGB frames; for
+                the audio tower float [B, A, 13, 20], MFCC windows.
+
+        Returns:
+            float [B, K, 1024] or [B, A, 1024]
+        """
+        batch, count = inputs.shape[0], inputs.shape[1] - self.spec.surplus
+        windows = self._video_windows(inputs) if self.spec is VIDEO else inputs.unsqueeze(2)
+        embeddings: Tensor = self.layers(windows.flatten(0, 1))
+        return embeddings.reshape(batch, count, -1)
+
+    @staticmethod
+    def _video_windows(frames: Tensor) -> Tensor:
+        """uint8 [B, K+4, 224, 224, 3] to float [B, K, 15, 224, 224], channel 3 * frame + colour.
+
+        The cast stands first: TensorRT takes bytes as an input, and does nothing else with them.
+        """
+        planes = frames.float().permute(0, 1, 4, 2, 3)
+        last = WINDOW_FRAMES - 1
+        shifted = [planes[:, start : start - last or None] for start in range(WINDOW_FRAMES)]
+        return torch.cat(shifted, dim=2)
+
+
+def serving_form(network: SyncNet, spec: TowerSpec) -> ServedTower:
+    """The tower of a network in eval mode, in the form that is served."""
+    if spec is VIDEO:
+        return ServedTower(spec, network.netcnnlip, network.netfclip)
+    return ServedTower(spec, network.netcnnaud, network.netfcaud)
+
+
+def _fold(
+    layer: nn.Conv2d | nn.Conv3d | nn.Linear, norm: nn.Module | None
+) -> tuple[nn.Module, LayerWeight]:
+    """The layer with the norm that follows it, if one does, folded in; computed in fp64.
+
+    norm(Wx + b) = g (Wx + b - m) / s + h = (g/s) W x + (g/s) (b - m) + h, per output channel.
+    """
+    raw = layer.weight.detach()
+    if isinstance(layer, nn.Conv3d):
+        raw = _without_time(raw)
+    assert layer.bias is not None  # every layer of the published network has one
+    bias = layer.bias.detach().double()
+    factor = None
+    if isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()
+        bias = scale * (bias - norm.running_mean.double()) + norm.bias.detach().double()
+        factor = scale.float().reshape(-1, *[1] * (raw.ndim - 1))
+    served: nn.Module
+    if isinstance(layer, nn.Linear):
+        served = nn.Linear(layer.in_features, layer.out_features)
+    else:
+        served = nn.Conv2d(
+            raw.shape[1],
+            raw.shape[0],
+            (raw.shape[2], raw.shape[3]),
+            stride=layer.stride[-2:],  # type: ignore[arg-type]
+            padding=layer.padding[-2:],  # type: ignore[arg-type]
+        )
+    folded = raw if factor is None else raw * factor
+    served.load_state_dict({"weight": folded, "bias": bias.float()})
+    return served, LayerWeight(raw, factor)
+
+
+def _without_time(weight: Tensor) -> Tensor:
+    """A 3-D convolution's weight [O, I, T, H, W] for frames side by side, [O, T * I, H, W].
+
+    Where T is more than 1 this is the first layer, whose inputs are colours: they come as RGB
+    instead of BGR, so they are flipped.
+    """
+    outputs, _, frames, *size = weight.shape
+    if frames > 1:
+        weight = weight.flip(1)
+    return weight.transpose(1, 2).reshape(outputs, -1, *size).contiguous()
+
+
+def _pool(layer: nn.MaxPool2d | nn.MaxPool3d) -> list[nn.Module]:
+    """The pool over the two axes of an image; nothing for a pool of single values."""
+    kernel, stride, padding = (
+        size[-2:] if isinstance(size, tuple) else (size, size)
+        for size in (layer.kernel_size, layer.stride, layer.padding)
+    )
+    if kernel == (1, 1) and stride == (1, 1):
+        return []
+    return [nn.MaxPool2d(kernel, stride, padding)]
