@@ -65,8 +65,8 @@ def cut(
     for start in range(0, frames, block):
         stop = min(frames, start + block)
         last_sample = samples if stop == frames else min(samples, stop * SAMPLES_PER_FRAME)
-        chunker.push_audio(SAMPLES[min(start * SAMPLES_PER_FRAME, last_sample) : last_sample])
-        chunker.push_clip_frames(stop - start)
+        first_sample = min(start * SAMPLES_PER_FRAME, last_sample)
+        chunker.push_clip(stop - start, SAMPLES[first_sample:last_sample])
         for number, first, end in tracks:
             if first < stop and end > start:
                 here = range(max(first, start), min(end, stop))
@@ -122,11 +122,9 @@ def test_a_track_is_scored_with_the_sound_around_it(data, vshift, chunk):
 def test_chunks_come_as_soon_as_their_halo_is_decoded():
     chunker = Chunker(vshift=10, chunk=20)
     chunker.push_frames(0, 0, FRAMES[:34])
-    chunker.push_clip_frames(34)
-    chunker.push_audio(SAMPLES[: 34 * 640])
+    chunker.push_clip(34, SAMPLES[: 34 * 640])
     assert list(chunker.ready()) == []  # windows 0..19 with their halo reach to window 29
-    chunker.push_clip_frames(1)
-    chunker.push_audio(SAMPLES[34 * 640 : 35 * 640])
+    chunker.push_clip(1, SAMPLES[34 * 640 : 35 * 640])
     (first,) = chunker.ready()
     assert (first.first_window, first.windows, first.padding) == (0, 20, (10, 0))
     assert first.frames.shape == (24, 224, 224, 3)
@@ -141,17 +139,24 @@ def test_context_sample_is_the_one_before_the_first_window():
     np.testing.assert_array_equal(second.audio[1:641], SAMPLES[7 * 640 : 8 * 640])
 
 
-def test_memory_does_not_grow_with_the_clip():
+@pytest.mark.parametrize(
+    ("frames", "samples"), [(10, 6400), (10, 0), (0, 6400)], ids=["both", "video", "audio"]
+)
+def test_memory_does_not_grow_with_the_clip(frames, samples):
+    """Neither while both streams last, nor when one goes on alone."""
     chunker = Chunker(vshift=10, chunk=20)
+    chunker.push_clip(20, SAMPLES[: 20 * 640])
+    chunker.push_frames(0, 0, FRAMES[:20])
     kept_frames, kept_samples = [], []
     for block in range(400):  # 160 s
-        chunker.push_audio(SAMPLES[: 10 * 640])
-        chunker.push_clip_frames(10)
-        chunker.push_frames(0, block * 10, FRAMES[:10])
+        chunker.push_clip(frames, SAMPLES[:samples])
+        chunker.push_frames(0, 20 + block * frames, FRAMES[:frames])
         for _ in chunker.ready():
             pass
         kept_frames.append(sum(len(track.frames) for track in chunker._tracks.values()))
         kept_samples.append(sum(len(piece) for piece in chunker._audio._pieces))
+    assert chunker.frames == 20 + 400 * frames
+    assert chunker.samples == 20 * 640 + 400 * samples
     assert max(kept_frames) <= 20 + 10 + 2 * 10 + WINDOW_FRAMES
     assert max(kept_samples) <= 62 * 16_000
 

@@ -118,13 +118,9 @@ class _Track:
     """Frames of one face that are still to be sent."""
 
     first_window: int  # of the next chunk; its first frame has the same index
+    end: int  # index after the last frame seen
     frames: deque[npt.NDArray[np.uint8]] = field(default_factory=deque)
     ended: bool = False
-
-    @property
-    def end(self) -> int:
-        """Index after the last frame seen."""
-        return self.first_window + len(self.frames)
 
 
 class Chunker:
@@ -151,26 +147,37 @@ class Chunker:
         self._chunk = chunk
         self._audio = _Audio()
         self._clip_frames = 0
+        self._samples = 0
+        self._audio_ended = False
         self._tracks: dict[int, _Track] = {}
         self._finished = False
 
     @property
     def samples(self) -> int:
-        """Audio samples pushed so far."""
-        return self._audio.end
+        """Audio samples that the clip has so far."""
+        return self._samples
 
     @property
     def frames(self) -> int:
-        """Video frames that the clip is known to have so far."""
+        """Video frames that the clip has so far."""
         return self._clip_frames
 
-    def push_audio(self, samples: npt.NDArray[np.int16]) -> None:
-        """Append the clip's next samples, int16 [n] at 16 kHz."""
-        self._audio.append(samples)
+    def push_clip(self, frames: int, samples: npt.NDArray[np.int16]) -> None:
+        """Tell what the clip has next, on whichever tracks its frames will turn up, if on any.
 
-    def push_clip_frames(self, count: int) -> None:
-        """Tell that the clip has ``count`` more frames, whether or not a face is on them."""
-        self._clip_frames += count
+        Fewer than 640 samples for a frame mean that the audio has ended, no frames at all that
+        the video has. What the other stream goes on with is counted, but not kept.
+
+        Args:
+            frames: number of frames.
+            samples: int16 [n], 16 kHz.
+        """
+        if len(samples) < frames * SAMPLES_PER_FRAME:
+            self._audio_ended = True
+        self._clip_frames += frames
+        self._samples += len(samples)
+        if frames > 0:
+            self._audio.append(samples)
 
     def push_frames(
         self, track: int, first_frame: int, images: Iterable[npt.NDArray[np.uint8]]
@@ -180,13 +187,16 @@ class Chunker:
         Raises:
             ValueError: the frames do not follow the track's last one, or have another shape.
         """
-        state = self._tracks.setdefault(track, _Track(first_frame))
+        state = self._tracks.setdefault(track, _Track(first_frame, first_frame))
         if first_frame != state.end:
             raise ValueError(f"track {track} goes on with frame {state.end}, not {first_frame}")
+        scorable = self._samples // SAMPLES_PER_FRAME if self._audio_ended else None
         for image in images:
             if image.shape != (FRAME_SIZE, FRAME_SIZE, 3) or image.dtype != np.uint8:
                 raise ValueError(f"a frame is uint8 [224, 224, 3], not {image.dtype} {image.shape}")
-            state.frames.append(image)
+            if scorable is None or state.end < scorable:
+                state.frames.append(image)
+            state.end += 1
 
     def end_track(self, track: int) -> None:
         """Tell that no more frames of this track will come."""
@@ -211,7 +221,7 @@ class Chunker:
     @property
     def _audio_windows(self) -> int:
         """Audio windows that the clip is known to have so far."""
-        return clip_windows(self._clip_frames, self._audio.end)
+        return clip_windows(self._clip_frames, self._samples)
 
     def _complete_windows(self, track: _Track) -> int:
         """Size of the chunk that can be cut now; 0 if it is not complete yet or there is none."""
