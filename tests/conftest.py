@@ -1,0 +1,69 @@
+"""Fixtures shared by all areas: a real server with small random towers.
+
+    narrow_weights      state dict of a random SyncNet, 1/16 of the published width
+    narrow_checkpoint   a file of it
+    narrow_repository   copy of the model repository with its towers exported as version 1
+    server              `syncnet_server.Server` on that repository, ready
+
+All last for the whole session. The server's log must not hold errors in the end.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from syncnet_export.building import build
+from syncnet_export.network import random_checkpoint
+from syncnet_server import Server
+
+MODEL_REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
+NARROW_WIDTH = 1 / 16
+
+# What tritonserver logs as an error on a machine that has no GPU.
+_NO_GPU = re.compile(r"CudaDriverHelper has not been initialized|unable to create stream for")
+
+
+def unexpected_errors(log: str) -> list[str]:
+    """Return the lines of a tritonserver log that report errors, the lack of a GPU aside."""
+    return [
+        line for line in log.splitlines() if re.match(r"E\d{4} ", line) and not _NO_GPU.search(line)
+    ]
+
+
+@pytest.fixture(scope="session")
+def narrow_weights() -> dict[str, Tensor]:
+    return random_checkpoint(seed=1, width=NARROW_WIDTH)
+
+
+@pytest.fixture(scope="session")
+def narrow_checkpoint(
+    narrow_weights: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "narrow.model"
+    torch.save(narrow_weights, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def narrow_repository(narrow_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    repository = tmp_path_factory.mktemp("narrow") / "model_repository"
+    # Versions from 2 on are this machine's own exports.
+    own_versions = shutil.ignore_patterns("[2-9]", "[1-9][0-9]*", ".*", "__pycache__")
+    shutil.copytree(MODEL_REPOSITORY, repository, ignore=own_versions)
+    build(narrow_checkpoint, model_repository=repository, version=1, replace=True)
+    return repository
+
+
+@pytest.fixture(scope="session")
+def server(narrow_repository: Path) -> Iterator[Server]:
+    with Server(narrow_repository) as running:
+        yield running
+        log = running.log
+    assert unexpected_errors(log) == []
