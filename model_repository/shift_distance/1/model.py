@@ -1,8 +1,10 @@
 """Triton model `shift_distance`: embeddings -> DISTANCES fp32 [K, 2 V + 1].
 
-Publishes on Triton's metrics endpoint how many chunks and windows were scored and the time spent.
+Publishes on Triton's metrics endpoint how many chunks and windows were scored, the time spent, and
+the state of the shared memory through which Triton and its Python models talk.
 """
 
+import os
 import time
 
 import numpy as np
@@ -12,12 +14,31 @@ from shift_distance import shift_distances
 
 class TritonPythonModel:
     def initialize(self, args):
-        self._chunks = _counter("syncnet_chunks_total", "Chunks whose distances were computed")
-        self._windows = _counter("syncnet_windows_total", "Video windows in those chunks")
-        self._seconds = _counter("syncnet_scoring_seconds_total", "Time spent on those distances")
+        counter, gauge = pb_utils.MetricFamily.COUNTER, pb_utils.MetricFamily.GAUGE
+        # A metric is gone when its family is collected, so the families are kept.
+        self._families = [
+            pb_utils.MetricFamily(name=name, description=description, kind=kind)
+            for name, description, kind in (
+                ("syncnet_chunks_total", "Chunks whose distances were computed", counter),
+                ("syncnet_windows_total", "Video windows in those chunks", counter),
+                ("syncnet_scoring_seconds_total", "Time spent on those distances", counter),
+                ("syncnet_shared_memory_size_bytes", "Size of /dev/shm", gauge),
+                ("syncnet_shared_memory_free_bytes", "Free space in /dev/shm", gauge),
+            )
+        ]
+        self._chunks, self._windows, self._seconds, self._shm_size, self._shm_free = (
+            family.Metric(labels={}) for family in self._families
+        )
+        self._measure_shared_memory()
 
     def execute(self, requests):
+        self._measure_shared_memory()
         return [self._answer(request) for request in requests]
+
+    def _measure_shared_memory(self):
+        shared_memory = os.statvfs("/dev/shm")
+        self._shm_size.set(shared_memory.f_blocks * shared_memory.f_frsize)
+        self._shm_free.set(shared_memory.f_bavail * shared_memory.f_frsize)
 
     def _answer(self, request):
         video, audio, padding = (
@@ -42,10 +63,3 @@ class TritonPythonModel:
         self._chunks.increment(distances.shape[0])
         self._windows.increment(distances.shape[0] * distances.shape[1])
         return pb_utils.InferenceResponse([pb_utils.Tensor("DISTANCES", distances)])
-
-
-def _counter(name, description):
-    family = pb_utils.MetricFamily(
-        name=name, description=description, kind=pb_utils.MetricFamily.COUNTER
-    )
-    return family.Metric(labels={})

@@ -33,12 +33,14 @@ class ResultCounters:
 
     def __init__(self, low_confidence):
         self._low_confidence = low_confidence
-        results = _counters("syncnet_results_total", "Chunks and clips scored")
-        low = _counters("syncnet_low_confidence_results_total", "Results of low confidence")
-        offsets = _counters(
+        results = _family("syncnet_results_total", "Chunks and clips scored")
+        low = _family("syncnet_low_confidence_results_total", "Results of low confidence")
+        offsets = _family(
             "syncnet_absolute_offset_frames_bucket",
             "Results whose absolute offset is at most `le` frames",
         )
+        # A metric is gone when its family is collected, so the families are kept.
+        self._families = (results, low, offsets)
         self._results = {scope: results.Metric({"scope": scope}) for scope in SCOPES}
         self._low = {scope: low.Metric({"scope": scope}) for scope in SCOPES}
         self._offsets = {
@@ -93,7 +95,7 @@ def _scope(request):
     return scope
 
 
-def _counters(name, description):
+def _family(name, description):
     return pb_utils.MetricFamily(
         name=name, description=description, kind=pb_utils.MetricFamily.COUNTER
     )
