@@ -1,0 +1,16 @@
+"""Ingest: any source as frames at 25 fps and samples at 16 kHz on one clock."""
+
+from syncnet_client.media.arrays import ArrayMedia
+from syncnet_client.media.reader import MediaReader, open_media
+from syncnet_client.media.types import Frame, Media, MediaBlock, MediaSummary, StreamInfo
+
+__all__ = [
+    "ArrayMedia",
+    "Frame",
+    "Media",
+    "MediaBlock",
+    "MediaReader",
+    "MediaSummary",
+    "StreamInfo",
+    "open_media",
+]

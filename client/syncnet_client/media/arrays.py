@@ -1,0 +1,159 @@
+"""Frames and samples that are already in memory, behind the interface of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from fractions import Fraction
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLE_RATE, SAMPLES_PER_FRAME
+from syncnet_client.errors import UsageError
+from syncnet_client.media.types import Frame, MediaBlock, MediaSummary, StreamInfo
+
+__all__ = ["ArrayMedia"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+BLOCK_FRAMES = 25
+
+
+class ArrayMedia:
+    """A clip given as arrays.
+
+    Args:
+        frames: uint8 [T, height, width, 3], RGB, 25 a second; frame 0 begins with sample 0.
+        samples: mono, int16 [N], or floating point [N] between -1 and 1.
+        sample_rate: of the samples, Hz. Other rates than 16 kHz are resampled with librosa, which
+            the extra ``audio`` brings.
+
+    Raises:
+        UsageError: a shape or type is not one of those, or librosa is needed and not installed.
+    """
+
+    def __init__(
+        self,
+        frames: npt.NDArray[np.uint8],
+        samples: npt.NDArray[np.int16] | Floats,
+        *,
+        sample_rate: int = SAMPLE_RATE,
+    ) -> None:
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
+            raise UsageError(
+                "frames must be uint8 [T, height, width, 3] in RGB, "
+                f"not {frames.dtype} {list(frames.shape)}"
+            )
+        if not len(frames) or 0 in frames.shape:
+            raise UsageError("there are no frames")
+        self._frames = frames
+        self._samples = _to_contract(samples, sample_rate)
+        self._blocks = self._cut()
+        self._summary: MediaSummary | None = None
+
+    @property
+    def info(self) -> StreamInfo:
+        """The facts about the arrays, in the terms of a file."""
+        seconds = max(
+            Fraction(len(self._frames), FRAMES_PER_SECOND),
+            Fraction(len(self._samples), SAMPLE_RATE),
+        )
+        return StreamInfo(
+            source="arrays",
+            container="arrays",
+            video_codec="rgb24",
+            audio_codec="pcm_s16le",
+            width=self._frames.shape[2],
+            height=self._frames.shape[1],
+            source_fps=Fraction(FRAMES_PER_SECOND),
+            sample_rate=SAMPLE_RATE,
+            channels=1,
+            video_start=Fraction(0),
+            audio_start=Fraction(0),
+            duration=seconds,
+            live=False,
+        )
+
+    @property
+    def summary(self) -> MediaSummary:
+        """Counts of what was handed on.
+
+        Raises:
+            RuntimeError: the last block has not been read yet.
+        """
+        if self._summary is None:
+            raise RuntimeError("the summary of a source exists once its last block has been read")
+        return self._summary
+
+    def __iter__(self) -> ArrayMedia:
+        return self
+
+    def __next__(self) -> MediaBlock:
+        """Return the next block."""
+        return next(self._blocks)
+
+    def __enter__(self) -> ArrayMedia:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the iteration."""
+        self._blocks.close()
+
+    def _cut(self) -> Generator[MediaBlock, None, None]:
+        ticks = -(-len(self._samples) // SAMPLES_PER_FRAME)
+        for first in range(0, max(len(self._frames), ticks), BLOCK_FRAMES):
+            last = first + BLOCK_FRAMES
+            frames = [
+                Frame(first + index, Fraction(first + index, FRAMES_PER_SECOND), image)
+                for index, image in enumerate(self._frames[first:last])
+            ]
+            samples = self._samples[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME]
+            yield MediaBlock(frames, samples)
+        self._summary = MediaSummary(
+            frames=len(self._frames),
+            samples=len(self._samples),
+            start=Fraction(0),
+            source_frames=len(self._frames),
+        )
+
+
+def _to_contract(
+    samples: npt.NDArray[np.int16] | Floats, sample_rate: int
+) -> npt.NDArray[np.int16]:
+    """Return samples as int16 at 16 kHz."""
+    if samples.ndim != 1 or not (samples.dtype == np.int16 or samples.dtype.kind == "f"):
+        raise UsageError(
+            "samples must be mono: int16 [N], or floating point [N] between -1 and 1, "
+            f"not {samples.dtype} {list(samples.shape)}"
+        )
+    if sample_rate <= 0:
+        raise UsageError(f"the sample rate must be positive, not {sample_rate}")
+    if samples.dtype == np.int16 and sample_rate == SAMPLE_RATE:
+        return samples.astype(np.int16, copy=False)
+    scale = 1.0 if samples.dtype.kind == "f" else 1 / 32768
+    signal = samples.astype(np.float32) * np.float32(scale)
+    if not np.isfinite(signal).all():
+        raise UsageError("samples must be finite")
+    if sample_rate != SAMPLE_RATE:
+        try:
+            import librosa
+        except ImportError as error:
+            raise UsageError(
+                f"samples at {sample_rate} Hz need librosa for resampling to {SAMPLE_RATE} Hz: "
+                "install syncnet-triton[audio], or resample them first"
+            ) from error
+        signal = librosa.resample(signal, orig_sr=sample_rate, target_sr=SAMPLE_RATE)
+    scaled: npt.NDArray[np.int16] = np.clip(np.round(signal * 32768), -32768, 32767).astype(
+        np.int16
+    )
+    return scaled

@@ -1,0 +1,292 @@
+"""Turn the packets of a container into blocks of frames and samples on one clock.
+
+Both streams keep their own time stamps. The sequence begins where both have begun: at the tick of
+the video's 25 fps grid that is nearest to the beginning of the audio, or at the first frame if the
+audio begins before it. So no more than half a frame of silence is put in front, rounded time
+stamps cost no frame, and a clip whose streams both begin at 0 gives exactly its own frames and
+samples.
+
+Memory is bounded: audio is decoded as it comes (32 kB a second), video packets wait undecoded
+until the audio that belongs to them is there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import av
+
+from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLE_RATE, SAMPLES_PER_FRAME
+from syncnet_client.errors import MediaError
+from syncnet_client.media.clock import TimeJumpError, clock_text, refuse_jump
+from syncnet_client.media.picture import Picture
+from syncnet_client.media.sampling import TICK, Sampled
+from syncnet_client.media.soundtrack import SampleBuffer, Samples, Soundtrack
+from syncnet_client.media.types import Frame, MediaBlock, MediaSummary
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+
+    from syncnet_client.media.sources import Opened
+
+__all__ = ["Decoder"]
+
+# How far the video may be ahead of the audio in a container before the audio counts as absent.
+# Muxers interleave within a second or so.
+FILE_LEAD_SECONDS = 10
+LIVE_LEAD_SECONDS = 2
+LEAD_BYTES = 256 * 2**20
+# A file may end this much before its header says so without being called truncated.
+TRUNCATION_SECONDS = Fraction(1, 2)
+
+
+class _BrokenOffError(Exception):
+    """The container cannot be read on; the message is a warning that says why."""
+
+
+class Decoder:
+    """Decode one open source, once.
+
+    Args:
+        opened: the container and its streams.
+        block_frames: frames in a block.
+        stopped: asked between packets; reading ends when it says yes.
+    """
+
+    def __init__(self, opened: Opened, block_frames: int, stopped: Callable[[], bool]) -> None:
+        self._opened = opened
+        self._block_frames = block_frames
+        self._stopped = stopped
+        self._longest_lead = LIVE_LEAD_SECONDS if opened.info.live else FILE_LEAD_SECONDS
+        self._picture = Picture(opened.video)
+        self._soundtrack = Soundtrack()
+        self._audio_ended = False
+        self._undecodable_audio = 0
+        # Ticks that wait until it is known which of them is the first to count.
+        self._undecided: deque[Sampled[av.VideoFrame]] = deque()
+        self._passed_ticks = 0
+        self._first_tick: int | None = None
+        self._frames: deque[Frame] = deque()
+        self._samples = SampleBuffer()
+        self._frame_count = self._sample_count = 0
+        self._warnings: list[str] = []
+
+    def blocks(self) -> Iterator[MediaBlock]:
+        """Yield the blocks in order.
+
+        Raises:
+            MediaError: nothing of the picture or of the sound could be decoded.
+        """
+        try:
+            for packet in self._packets():
+                if packet.stream.type == "audio":
+                    self._hear(self._decode_audio(packet))
+                else:
+                    self._picture.enqueue(packet)
+                while self._picture.waiting and self._may_decode():
+                    yield from self._decode_waiting()
+        except _BrokenOffError as reason:
+            self._warnings.append(str(reason))
+        except TimeJumpError as reason:
+            self._warnings.append(str(reason))
+            self._picture.discard_waiting()
+        if not self._stopped():
+            yield from self._finish()
+
+    def summary(self) -> MediaSummary:
+        """Return the counts and warnings; after the last block."""
+        picture, soundtrack = self._picture, self._soundtrack
+        return MediaSummary(
+            frames=self._frame_count,
+            samples=self._sample_count,
+            start=self._start,
+            source_frames=picture.decoded,
+            repeated_frames=picture.repeated,
+            unused_frames=picture.decoded - picture.shown,
+            undecodable_frames=picture.undecodable,
+            undecodable_audio=self._undecodable_audio,
+            audio_gaps=soundtrack.gaps,
+            audio_gap_seconds=soundtrack.gap_samples / SAMPLE_RATE,
+            rotation=picture.rotation,
+            warnings=(*self._warnings, *self._remarks()),
+        )
+
+    def _packets(self) -> Iterator[Packet[Any]]:
+        opened = self._opened
+        packets = opened.container.demux(opened.video, opened.audio)
+        while not self._stopped():
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except av.FFmpegError as error:
+                where = clock_text(self._picture.sampler.end)
+                raise _BrokenOffError(f"reading broke off at {where}: {error.strerror}") from error
+            if packet.size:  # the empty packets at the end are only there to flush the decoders
+                yield packet
+        if opened.file is not None and opened.file.timed_out:
+            raise _BrokenOffError("no new data came for too long: the source counts as ended")
+
+    def _decode_audio(self, packet: Packet[Any] | None) -> Iterator[Samples]:
+        try:
+            frames = self._opened.audio.decode(packet)
+        except av.FFmpegError:
+            self._undecodable_audio += 1
+            return
+        for frame in frames:
+            yield from self._soundtrack.push(frame)
+
+    def _hear(self, parts: Iterable[Samples]) -> None:
+        for samples in parts:
+            self._samples.append(samples)
+        if self._picture.sampler.start is not None and not self._audio_ended:
+            # Sound without picture waits in memory: not for ever.
+            refuse_jump("video", self._picture.newest, self._soundtrack.end)
+
+    def _may_decode(self) -> bool:
+        """Whether the oldest video packet that waits is wanted now."""
+        if self._audio_ended or self._picture.sampler.start is None or self._overdue():
+            return True
+        self._align()
+        return self._first_tick is not None and len(self._frames) * SAMPLES_PER_FRAME <= len(
+            self._samples
+        )
+
+    def _overdue(self) -> bool:
+        """Whether the audio for the oldest packet should have come by now."""
+        picture = self._picture
+        return picture.lead > self._longest_lead or picture.waiting_bytes > LEAD_BYTES
+
+    def _decode_waiting(self) -> Iterator[MediaBlock]:
+        no_audio = not self._audio_ended and self._overdue()
+        if no_audio and self._soundtrack.start is not None:
+            self._hear(self._soundtrack.silence_until(self._picture.waiting_since))
+        yield from self._show(self._picture.decode())
+        if no_audio and self._first_tick is None:
+            # The audio begins after these.
+            self._passed_ticks += len(self._undecided)
+            self._undecided.clear()
+
+    def _show(self, ticks: Iterable[Sampled[av.VideoFrame]]) -> Iterator[MediaBlock]:
+        for sampled in ticks:
+            self._undecided.append(sampled)
+            self._align()
+            yield from self._full_blocks()
+
+    def _align(self) -> None:
+        """Find the first tick, once both streams have begun, and hand on those that wait."""
+        video_start, audio_start = self._picture.sampler.start, self._soundtrack.start
+        if self._first_tick is None and video_start is not None and audio_start is not None:
+            nearest = round((audio_start - video_start) * FRAMES_PER_SECOND)
+            self._first_tick = max(0, nearest, self._passed_ticks)
+            surplus = round((self._start - audio_start) * SAMPLE_RATE)
+            if surplus > 0:
+                self._samples.skip(surplus)
+            else:
+                self._samples.prepend_silence(-surplus)
+        if self._first_tick is not None:
+            while self._undecided:
+                sampled = self._undecided.popleft()
+                index = sampled.tick - self._first_tick
+                if index >= 0:
+                    image = self._picture.convert(sampled.item)
+                    self._frames.append(Frame(index, sampled.time, image))
+
+    @property
+    def _start(self) -> Fraction:
+        """Time in seconds, on the source's clock, of frame 0 and sample 0."""
+        assert self._picture.sampler.start is not None
+        assert self._first_tick is not None
+        return self._picture.sampler.start + self._first_tick * TICK
+
+    def _finish(self) -> Iterator[MediaBlock]:
+        picture = self._picture
+        self._audio_ended = True
+        self._hear(self._decode_audio(None))
+        self._hear(self._soundtrack.flush())
+        try:
+            while picture.waiting:
+                yield from self._decode_waiting()
+            yield from self._show(picture.finish())
+        except TimeJumpError as reason:
+            self._warnings.append(str(reason))
+        for stream, start in (
+            ("video", picture.sampler.start),
+            ("audio", self._soundtrack.start),
+        ):
+            if start is None:
+                name = self._opened.info.source
+                raise MediaError(f"nothing of the {stream} stream of {name} can be decoded")
+        self._align()
+        while self._frames or self._samples:
+            yield self._block()
+
+    def _full_blocks(self) -> Iterator[MediaBlock]:
+        size = self._block_frames
+        while len(self._frames) >= size and (
+            self._audio_ended or len(self._samples) >= size * SAMPLES_PER_FRAME
+        ):
+            yield self._block()
+
+    def _block(self) -> MediaBlock:
+        frames = [self._frames.popleft() for _ in range(min(self._block_frames, len(self._frames)))]
+        samples = self._samples.take(self._block_frames * SAMPLES_PER_FRAME)
+        self._frame_count += len(frames)
+        self._sample_count += len(samples)
+        return MediaBlock(frames, samples)
+
+    def _remarks(self) -> Iterator[str]:
+        picture, soundtrack = self._picture, self._soundtrack
+        if picture.undecodable:
+            yield f"{picture.undecodable} video frames could not be decoded or are damaged"
+        if self._undecodable_audio:
+            yield (
+                f"{self._undecodable_audio} audio packets could not be decoded and are silence here"
+            )
+        if picture.sampler.out_of_order:
+            yield (
+                f"{picture.sampler.out_of_order} video frames were left out because their "
+                "time stamps go back"
+            )
+        if soundtrack.gaps:
+            seconds = soundtrack.gap_samples / SAMPLE_RATE
+            yield f"{seconds:.2f} s of silence fills {soundtrack.gaps} gaps in the audio"
+        yield from self._truncation()
+        assert picture.sampler.start is not None
+        assert soundtrack.start is not None
+        late = soundtrack.start - picture.sampler.start
+        if abs(late) > TICK:
+            first, second = ("video", "audio") if late > 0 else ("audio", "video")
+            yield (
+                f"the {second} begins {float(abs(late)):.3f} s after the {first}: "
+                f"what comes before {clock_text(self._start)} is not scored"
+            )
+
+    def _truncation(self) -> Iterator[str]:
+        if self._opened.info.live:
+            return
+        container, video, audio = self._opened.container, self._opened.video, self._opened.audio
+        picture_end, sound_end = self._picture.sampler.end, self._soundtrack.end
+        promises = [
+            (picture_end, video.start_time, video.duration, video.time_base),
+            (sound_end, audio.start_time, audio.duration, audio.time_base),
+            (
+                max(picture_end, sound_end),
+                container.start_time,
+                container.duration,
+                Fraction(1, av.time_base),
+            ),
+        ]
+        for end, start, duration, base in promises:
+            if start is None or duration is None or base is None:
+                continue
+            promised = (start + duration) * base
+            if promised - end > TRUNCATION_SECONDS:
+                yield (
+                    f"the file breaks off at {clock_text(end)} of {clock_text(promised)}: "
+                    "it is truncated or damaged, and scored up to there"
+                )
+                return

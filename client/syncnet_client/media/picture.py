@@ -1,0 +1,135 @@
+"""The video stream: packets wait undecoded, frames come out sampled at 25 fps and in RGB."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from syncnet_client.media.sampling import TICK, FrameSampler, Sampled
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+__all__ = ["Picture"]
+
+# Squarer than this needs no scaling: some encoders round the aspect ratio of their pixels.
+SQUARE_TOLERANCE = 0.01
+FORMATS_WITHOUT_PTS = {"avi"}
+
+
+class Picture:
+    """Decode a video stream packet by packet.
+
+    Attributes:
+        sampler: the 25 fps clock of the stream.
+        waiting_bytes: size of the packets that wait.
+        decoded: frames decoded.
+        undecodable: packets that failed, and frames that came out damaged.
+        shown: different frames converted.
+        repeated: frames converted that were the same as the one before.
+        rotation: of the last frame converted, degrees counter-clockwise.
+        newest: time stamp in seconds of the newest packet.
+    """
+
+    def __init__(self, stream: VideoStream) -> None:
+        self.sampler: FrameSampler[av.VideoFrame] = FrameSampler()
+        self.waiting_bytes = 0
+        self.decoded = self.undecodable = self.shown = self.repeated = 0
+        self.rotation = 0
+        self._stream = stream
+        self._unordered = stream.container.format.name in FORMATS_WITHOUT_PTS
+        self._waiting: deque[tuple[Fraction, Packet[VideoStream]]] = deque()
+        self.newest = Fraction(0)
+        self._usual_duration = 1 / stream.average_rate if stream.average_rate else TICK
+        self._converted: tuple[av.VideoFrame, npt.NDArray[np.uint8]] | None = None
+        stream.thread_type = "AUTO"
+
+    @property
+    def waiting(self) -> bool:
+        """Whether packets wait."""
+        return bool(self._waiting)
+
+    @property
+    def waiting_since(self) -> Fraction:
+        """Time stamp in seconds of the oldest packet that waits."""
+        return self._waiting[0][0]
+
+    @property
+    def lead(self) -> Fraction:
+        """Seconds between the oldest and the newest packet that wait."""
+        return self.newest - self._waiting[0][0] if self._waiting else Fraction(0)
+
+    def enqueue(self, packet: Packet[VideoStream]) -> None:
+        """Keep a packet until ``decode`` is called for it."""
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        if stamp is not None:
+            self.newest = stamp * packet.time_base
+        self._waiting.append((self.newest, packet))
+        self.waiting_bytes += packet.size
+
+    def decode(self) -> Iterator[Sampled[av.VideoFrame]]:
+        """Decode the oldest packet that waits and yield the ticks that are settled by it.
+
+        Raises:
+            TimeJumpError: there is too long a hole in the time stamps.
+        """
+        _, packet = self._waiting.popleft()
+        self.waiting_bytes -= packet.size
+        yield from self._sample(packet)
+
+    def finish(self) -> Iterator[Sampled[av.VideoFrame]]:
+        """Yield what the decoder and the clock still hold, once no packet waits."""
+        yield from self._sample(None)
+        yield from self.sampler.finish()
+
+    def discard_waiting(self) -> None:
+        """Drop the packets that wait."""
+        self._waiting.clear()
+        self.waiting_bytes = 0
+
+    def _sample(self, packet: Packet[VideoStream] | None) -> Iterator[Sampled[av.VideoFrame]]:
+        try:
+            frames = self._stream.decode(packet)
+        except av.FFmpegError:
+            self.undecodable += 1
+            return
+        for frame in frames:
+            self.decoded += 1
+            self.undecodable += bool(frame.is_corrupt)
+            time, duration = self._place(frame)
+            yield from self.sampler.push(time, duration, frame)
+
+    def convert(self, frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+        """Return a frame as uint8 [height, width, 3], RGB, upright and with square pixels."""
+        if self._converted is not None and self._converted[0] is frame:
+            self.repeated += 1
+            return self._converted[1]
+        aspect = self._stream.sample_aspect_ratio
+        width = round(frame.width * aspect) if aspect else frame.width
+        if abs(width - frame.width) <= SQUARE_TOLERANCE * frame.width:
+            width = frame.width
+        pixels: npt.NDArray[Any] = frame.reformat(width=width, format="rgb24").to_ndarray()
+        self.rotation = round(frame.rotation / 90) * 90
+        if self.rotation:
+            pixels = np.rot90(pixels, self.rotation // 90)
+        image = np.ascontiguousarray(pixels, dtype=np.uint8)
+        self.shown += 1
+        self._converted = (frame, image)
+        return image
+
+    def _place(self, frame: av.VideoFrame) -> tuple[Fraction, Fraction]:
+        """Return a frame's time stamp and duration in seconds."""
+        # Without stored presentation times FFmpeg derives them, wrongly where there are B-frames.
+        # Frames leave the decoder in the order of display, so decoding times put them right.
+        stamp = frame.dts if frame.pts is None or self._unordered else frame.pts
+        base = frame.time_base or self._stream.time_base
+        if stamp is None or base is None:
+            return self.sampler.end, self._usual_duration
+        return stamp * base, frame.duration * base if frame.duration else self._usual_duration

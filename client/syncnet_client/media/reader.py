@@ -1,0 +1,159 @@
+"""Read a source in a thread of its own, a few blocks ahead."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+from syncnet_client.contract import FRAMES_PER_SECOND
+from syncnet_client.errors import UsageError
+from syncnet_client.media.decoding import Decoder
+from syncnet_client.media.sources import Opened, open_source
+from syncnet_client.media.types import MediaBlock, MediaSummary, StreamInfo
+
+__all__ = ["MediaReader", "open_media"]
+
+# Blocks are small because a 4K frame is 25 MB: five frames are 0.2 s.
+BLOCK_FRAMES = 5
+QUEUED_BLOCKS = 2
+PUT_SECONDS = 0.1
+
+
+def open_media(
+    source: str | Path,
+    *,
+    realtime: bool = False,
+    follow: bool = False,
+    timeout_s: float = 10.0,
+    block_frames: int = BLOCK_FRAMES,
+) -> MediaReader:
+    """Open a clip or a live source for reading at 25 fps and 16 kHz.
+
+    Args:
+        source: path of a file or named pipe, "-" for standard input, or a URL that FFmpeg reads
+            (http, https with HLS, rtsp, rtmp, srt, udp, ...).
+        realtime: hand blocks out no faster than they play, as if the file were live.
+        follow: do not end at the end of a file that is still being written (MPEG-TS, Matroska,
+            fragmented MP4), but wait for more.
+        timeout_s: seconds without data after which a URL, pipe or followed file counts as ended.
+        block_frames: frames in a block.
+
+    Returns:
+        An iterator of ``MediaBlock`` and a context manager. Decoding begins with the first block
+        that is asked for.
+
+    Raises:
+        MediaError: the source is missing, not media, or cannot be read.
+        NoVideoError, NoAudioError: it lacks one of the streams.
+        UsageError: a number is not positive.
+    """
+    if block_frames < 1 or timeout_s <= 0:
+        raise UsageError("block_frames and timeout_s must be positive")
+    opened = open_source(str(source), follow=follow, timeout_s=timeout_s)
+    return MediaReader(opened, block_frames=block_frames, realtime=realtime)
+
+
+class MediaReader:
+    """Blocks of one source; made by ``open_media``."""
+
+    def __init__(self, opened: Opened, *, block_frames: int, realtime: bool) -> None:
+        self._opened = opened
+        self._realtime = realtime
+        self._stop = threading.Event()
+        self._decoder = Decoder(opened, block_frames, self._stop.is_set)
+        if opened.file is not None:
+            opened.file.stopped = self._stop.is_set
+        self._queue: queue.Queue[MediaBlock | MediaSummary | Exception] = queue.Queue(QUEUED_BLOCKS)
+        self._thread: threading.Thread | None = None
+        self._summary: MediaSummary | None = None
+        self._ended = False
+
+    @property
+    def info(self) -> StreamInfo:
+        """What the source says about itself."""
+        return self._opened.info
+
+    @property
+    def summary(self) -> MediaSummary:
+        """What became of the source.
+
+        Raises:
+            RuntimeError: the last block has not been read yet.
+        """
+        if self._summary is None:
+            raise RuntimeError("the summary of a source exists once its last block has been read")
+        return self._summary
+
+    def __iter__(self) -> MediaReader:
+        return self
+
+    def __next__(self) -> MediaBlock:
+        """Return the next block; errors of the decoding thread are raised here."""
+        if self._ended:
+            raise StopIteration
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="media", daemon=True)
+            self._thread.start()
+        item = self._queue.get()
+        if isinstance(item, MediaBlock):
+            return item
+        self.close()
+        if isinstance(item, Exception):
+            raise item
+        self._summary = item
+        raise StopIteration
+
+    def __enter__(self) -> MediaReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the thread and close the source; may be called at any time, and twice.
+
+        A thread that waits for a URL is only stopped by the source's next data or its timeout.
+        """
+        self._ended = True
+        self._stop.set()
+        if self._thread is not None:
+            with contextlib.suppress(queue.Empty):  # room for what the thread is about to hand on
+                while True:
+                    self._queue.get_nowait()
+            self._thread.join()
+            self._thread = None
+        self._opened.close()
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        played = 0
+        try:
+            for block in self._decoder.blocks():
+                played += len(block.frames)
+                if self._realtime:
+                    due = began + float(Fraction(played, FRAMES_PER_SECOND))
+                    self._stop.wait(due - time.monotonic())
+                if not self._put(block):
+                    return
+            if not self._stop.is_set():
+                self._put(self._decoder.summary())
+        except Exception as error:  # raised again where the blocks are asked for
+            self._put(error)
+
+    def _put(self, item: MediaBlock | MediaSummary | Exception) -> bool:
+        """Hand an item on; False if nobody wants it any more."""
+        while not self._stop.is_set():
+            with contextlib.suppress(queue.Full):
+                self._queue.put(item, timeout=PUT_SECONDS)
+                return True
+        return False

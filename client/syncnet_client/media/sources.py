@@ -1,0 +1,210 @@
+"""Open whatever a user names: a file, a growing file, a pipe, a URL.
+
+Every failure to do so is a ``MediaError`` whose message is one sentence that names the source.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+from av.stream import Disposition
+
+from syncnet_client.errors import MediaError, NoAudioError, NoVideoError
+from syncnet_client.media.types import StreamInfo
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+__all__ = ["Opened", "StreamingFile", "open_source"]
+
+STANDARD_INPUT = "-"
+POLL_SECONDS = 0.1
+# Demuxers that take plain text for pictures.
+TEXT_FORMATS = {"tty", "bin", "adf", "idf", "xbin", "bfi"}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open container and the two streams to read from it."""
+
+    container: InputContainer
+    video: VideoStream
+    audio: AudioStream
+    info: StreamInfo
+    file: StreamingFile | None
+
+    def close(self) -> None:
+        """Close the container, and the file that it reads from."""
+        self.container.close()
+        if self.file is not None:
+            self.file.close()
+
+
+class StreamingFile:
+    """A pipe, or a file that is still being written, as a file object that never blocks for good.
+
+    Reading waits for data in short steps, so that it can be given up: when ``stopped()`` says so,
+    and after ``timeout_s`` seconds without data. Both read as the end of the file. It cannot seek,
+    so FFmpeg takes it for a stream.
+
+    Args:
+        source: path of a file or FIFO, or "-" for standard input.
+        follow: wait at the end of a regular file for more to be written.
+        timeout_s: seconds without new data after which the source counts as ended.
+    """
+
+    def __init__(self, source: str, *, follow: bool, timeout_s: float) -> None:
+        self.stopped: Callable[[], bool] = lambda: False
+        self.timed_out = False
+        self._timeout_s = timeout_s
+        self._owned = source != STANDARD_INPUT
+        # Without O_NONBLOCK, opening a FIFO would wait for its writer for ever.
+        self._descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK) if self._owned else 0
+        self._pipe = not stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        self._begun = not self._owned  # a FIFO reads as ended until its writer comes
+        self._follow = follow or (self._pipe and self._owned)
+
+    def read(self, size: int) -> bytes:
+        """Read up to ``size`` bytes; empty at the end."""
+        deadline = time.monotonic() + self._timeout_s
+        while not self.stopped():
+            if time.monotonic() > deadline:
+                self.timed_out = True
+                break
+            if self._pipe and not select.select([self._descriptor], [], [], POLL_SECONDS)[0]:
+                continue
+            try:
+                data = os.read(self._descriptor, size)
+            except BlockingIOError:
+                continue
+            if data:
+                self._begun = True
+                return data
+            if not self._follow or (self._pipe and self._begun):
+                break
+            time.sleep(POLL_SECONDS)
+        return b""
+
+    def close(self) -> None:
+        """Close the descriptor, unless it is standard input; may be called twice."""
+        if self._owned:
+            os.close(self._descriptor)
+            self._owned = False
+
+
+def open_source(source: str, *, follow: bool = False, timeout_s: float = 10.0) -> Opened:
+    """Open a source and find its picture and its sound.
+
+    Args:
+        source: path, URL, or "-" for standard input.
+        follow: go on at the end of a file that is still being written.
+        timeout_s: how long to wait for a URL, a pipe or a followed file.
+
+    Raises:
+        MediaError: it is missing, not readable, or no media.
+        NoVideoError, NoAudioError: it lacks one of the streams.
+    """
+    url = "://" in source
+    streaming = None
+    try:
+        if url:
+            container = av.open(source, timeout=timeout_s)
+        elif follow or _is_pipe(source):
+            streaming = StreamingFile(source, follow=follow, timeout_s=timeout_s)
+            container = av.open(streaming, mode="r")
+        else:
+            # The prefix keeps FFmpeg from taking a name such as "take:2.mp4" for a protocol.
+            container = av.open(f"file:{source}", mode="r")
+    except (av.FFmpegError, OSError) as error:
+        if streaming is not None:
+            streaming.close()
+        raise MediaError(_reason(source, error)) from error
+    try:
+        video, audio = _choose_streams(source, container)
+        info = _describe(source, container, video, audio, live=url or streaming is not None)
+        opened = Opened(container, video, audio, info, streaming)
+    except MediaError:
+        container.close()
+        if streaming is not None:
+            streaming.close()
+        raise
+    return opened
+
+
+def _is_pipe(source: str) -> bool:
+    return source == STANDARD_INPUT or Path(source).is_fifo()
+
+
+def _reason(source: str, error: Exception) -> str:
+    code = getattr(error, "errno", None)
+    if "://" not in source and source != STANDARD_INPUT:
+        if code == errno.ENOENT:
+            return f"{source}: no such file"
+        if Path(source).is_dir():
+            return f"{source} is a folder, not a media file"
+        if Path(source).is_file() and Path(source).stat().st_size == 0:
+            return f"{source} is empty"
+    if isinstance(error, av.InvalidDataError | av.EOFError):
+        return f"{source} is not a media file, or its header is missing or damaged"
+    return f"{source} cannot be opened: {getattr(error, 'strerror', None) or error}"
+
+
+def _choose_streams(source: str, container: InputContainer) -> tuple[VideoStream, AudioStream]:
+    # A cover picture is stored as a video stream of one frame.
+    videos = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    audios = list(container.streams.audio)
+    if container.format.name in TEXT_FORMATS or not (videos or audios):
+        raise MediaError(f"{source} is not a media file: it holds neither picture nor sound")
+    if not videos:
+        raise NoVideoError(f"{source} has no video stream")
+    if not audios:
+        raise NoAudioError(f"{source} has no audio stream")
+    best_video, best_audio = container.streams.best("video"), container.streams.best("audio")
+    video = next((stream for stream in videos if stream is best_video), videos[0])
+    audio = next((stream for stream in audios if stream is best_audio), audios[0])
+    for stream, kind in ((video, "video"), (audio, "audio")):
+        # Streams of an unknown codec have no codec context.
+        if getattr(stream, "codec_context", None) is None:
+            raise MediaError(f"{source}: FFmpeg has no decoder for its {kind} stream")
+    return video, audio
+
+
+def _describe(
+    source: str, container: InputContainer, video: VideoStream, audio: AudioStream, *, live: bool
+) -> StreamInfo:
+    duration = container.duration
+    return StreamInfo(
+        source=source,
+        container=container.format.name,
+        video_codec=video.codec_context.name,
+        audio_codec=audio.codec_context.name,
+        width=video.codec_context.width,
+        height=video.codec_context.height,
+        source_fps=video.average_rate,
+        sample_rate=audio.codec_context.sample_rate,
+        channels=audio.codec_context.layout.nb_channels,
+        video_start=_seconds(video.start_time, video.time_base),
+        audio_start=_seconds(audio.start_time, audio.time_base),
+        duration=_seconds(duration, Fraction(1, av.time_base)),
+        live=live,
+    )
+
+
+def _seconds(value: int | None, time_base: Fraction | None) -> Fraction | None:
+    return None if value is None or time_base is None else value * time_base
