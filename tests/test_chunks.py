@@ -6,35 +6,19 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from fakes import distances_of, embed_audio, embed_video, shift_distances
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncnet_client.chunks import Chunk, Chunker, clip_windows
 from syncnet_client.contract import MAX_VSHIFT, SAMPLES_PER_FRAME, WINDOW_FRAMES
 from syncnet_client.errors import UsageError
-from syncnet_server import default_model_repository, load_model_module
-
-mfcc_windows = load_model_module(default_model_repository(), "mfcc").mfcc_windows
-shift_distances = load_model_module(default_model_repository(), "shift_distance").shift_distances
 
 LONGEST_CLIP = 150  # frames
 _random = np.random.default_rng(7)
 _PIXELS = _random.integers(0, 256, (LONGEST_CLIP, 3), np.uint8)
 FRAMES = [np.broadcast_to(pixel, (224, 224, 3)) for pixel in _PIXELS]  # no memory for pixels
 SAMPLES = _random.integers(-8000, 8000, (LONGEST_CLIP + 10) * SAMPLES_PER_FRAME, np.int16)
-VIDEO_PROJECTION = _random.normal(size=(15, 16)).astype(np.float32)
-AUDIO_PROJECTION = _random.normal(size=(260, 16)).astype(np.float32)
-
-
-def embed_video(pixels: np.ndarray) -> np.ndarray:
-    """A stand-in for the video tower: pixels of T frames [T, 3] -> [T-4, 16]."""
-    windows = [pixels[k : k + 5].reshape(15) for k in range(len(pixels) - 4)]
-    return np.stack(windows).astype(np.float32) @ VIDEO_PROJECTION
-
-
-def embed_audio(audio: np.ndarray) -> np.ndarray:
-    """A stand-in for the audio tower behind the real MFCC: AUDIO -> [A, 16]."""
-    return mfcc_windows(audio[None])[0].reshape(-1, 260) @ AUDIO_PROJECTION
 
 
 def in_one_piece(frames: int, samples: int, vshift: int) -> np.ndarray:
@@ -44,9 +28,7 @@ def in_one_piece(frames: int, samples: int, vshift: int) -> np.ndarray:
 
 
 def answer(chunk: Chunk) -> np.ndarray:
-    return shift_distances(
-        embed_video(chunk.frames[:, 0, 0]), embed_audio(chunk.audio), *chunk.padding
-    )
+    return distances_of(chunk.frames, chunk.audio, chunk.padding)
 
 
 def cut(

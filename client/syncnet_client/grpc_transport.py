@@ -119,7 +119,7 @@ class GrpcTransport:
             timeout_s=self._options.timeout_s,
         )
 
-    def measure(self, distances: npt.NDArray[np.float32], scope: Scope) -> list[Metrics]:
+    def measure(self, distances: npt.NDArray[np.float32], scope: Scope) -> Metrics:
         request = metrics_request(distances, scope)
         return metrics_response(
             self._patiently(self._stub.ModelInfer, request, self._options.timeout_s)

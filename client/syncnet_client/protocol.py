@@ -60,29 +60,25 @@ def chunk_distances(response: Any, chunk: Chunk) -> npt.NDArray[np.float32]:
 
 
 def metrics_request(distances: npt.NDArray[np.float32], scope: Scope) -> Any:
-    """The ``ModelInferRequest`` of ``sync_metrics`` for float32 [B, K, 2*vshift+1]."""
+    """The ``ModelInferRequest`` of ``sync_metrics`` for float32 [K, 2*vshift+1]."""
     request = service_pb2.ModelInferRequest(model_name=METRICS_MODEL)
     request.parameters["scope"].string_param = scope
-    _add_input(request, "DISTANCES", distances)
+    _add_input(request, "DISTANCES", distances[None])
     return request
 
 
-def metrics_response(response: Any) -> list[Metrics]:
-    """One ``Metrics`` for each set of rows asked about.
+def metrics_response(response: Any) -> Metrics:
+    """What ``sync_metrics`` said about the rows.
 
     Raises:
         InferenceError: an output is missing.
     """
-    return [
-        Metrics(int(offset), float(confidence), float(minimum), rows)
-        for offset, confidence, minimum, rows in zip(
-            _output(response, "OFFSET").ravel(),
-            _output(response, "CONFIDENCE").ravel(),
-            _output(response, "MIN_DISTANCE").ravel(),
-            _output(response, "FRAME_CONFIDENCE"),
-            strict=True,
-        )
-    ]
+    return Metrics(
+        offset=int(_output(response, "OFFSET").item()),
+        confidence=float(_output(response, "CONFIDENCE").item()),
+        min_distance=float(_output(response, "MIN_DISTANCE").item()),
+        frame_confidence=_output(response, "FRAME_CONFIDENCE")[0],
+    )
 
 
 def _add_input(request: Any, name: str, array: npt.NDArray[Any]) -> None:

@@ -95,8 +95,8 @@ class Transport(Protocol):
         """Start a conversation about one clip."""
         ...
 
-    def measure(self, distances: npt.NDArray[np.float32], scope: Scope) -> list[Metrics]:
-        """Ask ``sync_metrics`` about B sets of rows, float32 [B, K, 2*vshift+1].
+    def measure(self, distances: npt.NDArray[np.float32], scope: Scope) -> Metrics:
+        """Ask ``sync_metrics`` about rows of distances, float32 [K, 2*vshift+1].
 
         ``scope`` tells the server's statistics whether these are all rows of a clip or some.
         """

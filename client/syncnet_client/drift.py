@@ -1,0 +1,132 @@
+"""Whether the offset of a long clip stays, runs away steadily, or changes at one moment.
+
+The clip's rows of distances are scored in windows of some seconds each, by the server. Here the
+offsets of these windows, read between whole frames, are compared with three explanations: one
+offset; a straight line, as of clocks that run at different speeds; two offsets with a jump
+between, as of an edit. An explanation holds if it comes within a frame of 9 windows in 10, so
+that a window without speech does not spoil it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from syncnet_client.curves import FRAME_MS
+
+__all__ = ["DEFAULT_WINDOW_S", "Drift", "DriftKind", "OffsetWindow", "analyse_drift"]
+
+DriftKind = Literal["constant", "drift", "jump", "unsteady", "unknown"]
+
+# Offsets of 10 s, 250 video windows, are reliable one by one; a drift of one frame a minute shows.
+DEFAULT_WINDOW_S = 10.0
+CLOSE_MS = FRAME_MS  # the resolution of the measurement
+HOLDS_FOR = 0.9  # of the trusted windows
+LEAST_WINDOWS = 3  # any two offsets lie on a line
+
+
+@dataclass(frozen=True)
+class OffsetWindow:
+    """The offset of one window of time.
+
+    Attributes:
+        start_s, end_s: on the source's clock.
+        offset_frames: whole frames, from the server.
+        offset_ms: read between frames; whole frames where that is not possible.
+        confidence: from the server.
+        trusted: the confidence is high enough and the offset is not at the edge of the range.
+    """
+
+    start_s: float
+    end_s: float
+    offset_frames: int
+    offset_ms: float
+    confidence: float
+    trusted: bool
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How the offset develops over the clip.
+
+    Attributes:
+        kind: ``constant``, ``drift`` (steady), ``jump`` (once), ``unsteady`` (none of these), or
+            ``unknown`` (fewer than 3 windows can be trusted).
+        window_s: length of the windows.
+        windows: the offset of each.
+        ms_per_minute: slope, when the kind is ``drift``.
+        jump_s: when the offset changes, if the kind is ``jump``.
+        text: the same in words.
+    """
+
+    kind: DriftKind
+    window_s: float
+    windows: tuple[OffsetWindow, ...]
+    ms_per_minute: float | None
+    jump_s: float | None
+    text: str
+
+
+def analyse_drift(windows: Sequence[OffsetWindow], window_s: float) -> Drift:
+    """Tell which explanation fits the offsets of the trusted windows."""
+    trusted = [window for window in windows if window.trusted]
+
+    def result(
+        kind: DriftKind, text: str, *, slope: float | None = None, jump_s: float | None = None
+    ) -> Drift:
+        return Drift(kind, window_s, tuple(windows), slope, jump_s, text)
+
+    if len(trusted) < LEAST_WINDOWS:
+        return result("unknown", f"only {len(trusted)} of {len(windows)} windows can be trusted")
+    times = np.array([(window.start_s + window.end_s) / 2 for window in trusted])
+    offsets = np.array([window.offset_ms for window in trusted])
+
+    slope = _median_slope(times, offsets)  # ms/s
+    line = slope * times + np.median(offsets - slope * times)
+    change = slope * (times[-1] - times[0])
+    if abs(change) < CLOSE_MS and _holds(offsets, np.full_like(offsets, np.median(offsets))):
+        return result("constant", "the offset stays the same")
+
+    split = _best_split(offsets)
+    steps = np.concatenate(
+        [np.full(split, np.median(offsets[:split])), np.full(len(offsets) - split, 0.0)]
+    )
+    steps[split:] = np.median(offsets[split:])
+    line_is_closer = np.abs(offsets - line).mean() <= np.abs(offsets - steps).mean()
+    if line_is_closer and _holds(offsets, line):
+        per_minute = 60 * slope
+        direction = "more ahead" if per_minute > 0 else "further behind"
+        text = f"the audio gets {abs(per_minute):.0f} ms {direction} every minute"
+        return result("drift", text, slope=per_minute)
+    if _holds(offsets, steps):
+        moment = (trusted[split - 1].end_s + trusted[split].start_s) / 2
+        text = (
+            f"the offset jumps from {steps[0]:+.0f} to {steps[-1]:+.0f} ms at about {moment:.0f} s"
+        )
+        return result("jump", text, jump_s=moment)
+    text = f"the offset wanders between {offsets.min():+.0f} and {offsets.max():+.0f} ms"
+    return result("unsteady", text)
+
+
+def _median_slope(times: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> float:
+    """Theil-Sen: the median slope over all pairs of points; single wrong points do not move it."""
+    first, second = np.triu_indices(len(times), 1)
+    return float(np.median((values[second] - values[first]) / (times[second] - times[first])))
+
+
+def _best_split(values: npt.NDArray[np.float64]) -> int:
+    """Index where the second part begins, if both parts are to be near their own medians."""
+    costs = [
+        np.abs(values[:i] - np.median(values[:i])).sum()
+        + np.abs(values[i:] - np.median(values[i:])).sum()
+        for i in range(1, len(values))
+    ]
+    return 1 + int(np.argmin(costs))
+
+
+def _holds(values: npt.NDArray[np.float64], explanation: npt.NDArray[np.float64]) -> bool:
+    return bool(np.mean(np.abs(values - explanation) <= CLOSE_MS) >= HOLDS_FOR)

@@ -1,0 +1,231 @@
+"""What is known about a clip after it was scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from syncnet_client.contract import FRAMES_PER_SECOND
+from syncnet_client.curves import FRAME_MS, median_filter, subframe_offset
+from syncnet_client.drift import Drift
+from syncnet_client.verdict import Verdict
+
+__all__ = ["SyncResult", "TrackResult", "offset_in_words"]
+
+DECIMALS = 6  # of float32 values in JSON: more digits would be noise
+
+
+def offset_in_words(offset_ms: float) -> str:
+    """The meaning of an offset, as in "the audio is 120 ms ahead of the video"."""
+    if offset_ms == 0:
+        return "audio and video are in sync"
+    direction = "ahead of" if offset_ms > 0 else "behind"
+    return f"the audio is {abs(offset_ms):g} ms {direction} the video"
+
+
+@dataclass(frozen=True, eq=False)
+class TrackResult:
+    """The score of one face.
+
+    K is the number of windows: window k shows the track's frames k..k+4.
+
+    Attributes:
+        track: number of the track, in the order of appearance.
+        first_frame: index of its first frame in the clip, at 25 a second.
+        offset_frames: positive when the audio is ahead of the video.
+        confidence: median minus minimum of the mean distances (LSE-C).
+        min_distance: minimum of the mean distances (LSE-D).
+        mean_distances: float32 [2*vshift+1], mean over all windows at shifts -vshift..vshift.
+        distances: float32 [K, 2*vshift+1], what all the above is computed from.
+        frame_confidence: float32 [K], confidence of each window.
+        times: float64 [K], middle of each window in seconds on the source's clock.
+        frame_times: float64 [frames], time stamp of each frame of the track on that clock.
+        boxes: int32 [frames, 3], the square that was cut out: left, top, side in source pixels.
+        detected: bool [frames], whether the detector saw the face there or it was interpolated.
+        drift: how the offset develops; None for clips of less than two windows of drift.
+        verdict: whether to trust the offset.
+    """
+
+    track: int
+    first_frame: int
+    offset_frames: int
+    confidence: float
+    min_distance: float
+    mean_distances: npt.NDArray[np.float32]
+    distances: npt.NDArray[np.float32]
+    frame_confidence: npt.NDArray[np.float32]
+    times: npt.NDArray[np.float64]
+    frame_times: npt.NDArray[np.float64]
+    boxes: npt.NDArray[np.int32]
+    detected: npt.NDArray[np.bool_]
+    drift: Drift | None
+    verdict: Verdict
+
+    @property
+    def windows(self) -> int:
+        """K, the number of windows scored."""
+        return len(self.distances)
+
+    @property
+    def offset_ms(self) -> int:
+        """The offset in milliseconds; positive when the audio is ahead of the video."""
+        return self.offset_frames * FRAME_MS
+
+    @property
+    def meaning(self) -> str:
+        """The offset in words."""
+        return offset_in_words(self.offset_ms)
+
+    @property
+    def estimate_ms(self) -> float | None:
+        """The offset read between whole frames; None at the edge of the searched range."""
+        frames = subframe_offset(self.mean_distances)
+        return None if frames is None else frames * FRAME_MS
+
+    @property
+    def lse_d(self) -> float:
+        """Lip-sync error, distance: another name of ``min_distance``."""
+        return self.min_distance
+
+    @property
+    def lse_c(self) -> float:
+        """Lip-sync error, confidence: another name of ``confidence``."""
+        return self.confidence
+
+    @property
+    def frame_confidence_median(self) -> npt.NDArray[np.float32]:
+        """``frame_confidence``, smoothed by the published median over 9 windows."""
+        return median_filter(self.frame_confidence)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the raw distances and the boxes, in types that JSON knows."""
+        estimate = self.estimate_ms
+        return {
+            "track": self.track,
+            "first_frame": self.first_frame,
+            "track_frames": len(self.frame_times),
+            "start_s": round(float(self.frame_times[0]), 3),
+            "end_s": round(float(self.frame_times[-1]) + FRAME_MS / 1000, 3),
+            "box": [round(float(value)) for value in np.median(self.boxes, axis=0)],
+            "detected": round(float(self.detected.mean()), 3),
+            "windows": self.windows,
+            "offset_frames": self.offset_frames,
+            "offset_ms": self.offset_ms,
+            "meaning": self.meaning,
+            "estimate_ms": None if estimate is None else round(estimate, 1),
+            "confidence": round(self.confidence, DECIMALS),
+            "min_distance": round(self.min_distance, DECIMALS),
+            "lse_c": round(self.lse_c, DECIMALS),
+            "lse_d": round(self.lse_d, DECIMALS),
+            "verdict": _verdict(self.verdict),
+            "mean_distances": _rounded(self.mean_distances),
+            "times": _rounded(self.times),
+            "frame_confidence": _rounded(self.frame_confidence),
+            "frame_confidence_median": _rounded(self.frame_confidence_median),
+            "drift": None if self.drift is None else _drift(self.drift),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class SyncResult:
+    """The score of a clip. Its offset, confidence and so on are those of the speaker.
+
+    Attributes:
+        clip: where it came from.
+        tracks: every face that could be scored, the speaker (highest confidence) first.
+        frames: of the clip, at 25 a second.
+        audio_samples: of the clip, at 16 kHz.
+        vshift: frames searched to each side.
+        model_versions: versions of the weights that answered, by model.
+        warnings: sentences about the clip or the way it was scored.
+    """
+
+    clip: str
+    tracks: tuple[TrackResult, ...]
+    frames: int
+    audio_samples: int
+    vshift: int
+    model_versions: Mapping[str, str]
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def speaker(self) -> TrackResult:
+        """The track with the highest confidence."""
+        return self.tracks[0]
+
+    @property
+    def offset_frames(self) -> int:
+        """The speaker's offset; positive when the audio is ahead of the video."""
+        return self.speaker.offset_frames
+
+    @property
+    def offset_ms(self) -> int:
+        """The speaker's offset in milliseconds."""
+        return self.speaker.offset_ms
+
+    @property
+    def confidence(self) -> float:
+        """The speaker's confidence."""
+        return self.speaker.confidence
+
+    @property
+    def min_distance(self) -> float:
+        """The speaker's minimum distance."""
+        return self.speaker.min_distance
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether to trust the speaker's offset."""
+        return self.speaker.verdict
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the clip's picture in seconds."""
+        return self.frames / FRAMES_PER_SECOND
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that ``--json`` prints, in types that JSON knows; see docs/json.md."""
+        speaker = self.speaker.to_dict()
+        return {
+            "clip": self.clip,
+            **speaker,
+            "frames": self.frames,
+            "audio_samples": self.audio_samples,
+            "vshift": self.vshift,
+            "model_versions": dict(self.model_versions),
+            "warnings": list(self.warnings),
+            "other_tracks": [track.to_dict() for track in self.tracks[1:]],
+        }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    reasons = [asdict(reason) for reason in verdict.reasons]
+    return {"trusted": verdict.trusted, "reasons": reasons}
+
+
+def _drift(drift: Drift) -> dict[str, Any]:
+    slope = drift.ms_per_minute
+    windows = [
+        {
+            **asdict(window),
+            "offset_ms": round(window.offset_ms, 1),
+            "confidence": round(window.confidence, DECIMALS),
+        }
+        for window in drift.windows
+    ]
+    return {
+        "kind": drift.kind,
+        "text": drift.text,
+        "ms_per_minute": None if slope is None else round(slope, 1),
+        "jump_s": drift.jump_s,
+        "window_s": drift.window_s,
+        "windows": windows,
+    }
+
+
+def _rounded(values: npt.NDArray[np.floating[Any]]) -> list[float]:
+    return [round(float(value), DECIMALS) for value in values]

@@ -1,0 +1,118 @@
+"""Whether a measured offset should be believed, and if not, why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
+from syncnet_client.drift import Drift
+
+__all__ = ["DEFAULT_MIN_CONFIDENCE", "Evidence", "Reason", "Verdict", "audible", "judge"]
+
+ReasonCode = Literal[
+    "low_confidence", "edge_of_range", "silence", "too_short", "face_lost", "offset_changes"
+]
+
+# With the published weights, people who speak in sync score 3 to 10, voices that belong to
+# somebody else and faces that do not speak around 1 and rarely 2.
+DEFAULT_MIN_CONFIDENCE = 2.0
+
+# Means over fewer windows are carried by single sounds: the published accuracy for one window of
+# 5 frames is 76 %, for 15 frames 96 % (Chung, Chung & Kang, 2019).
+LEAST_WINDOWS = FRAMES_PER_SECOND  # 1 s
+
+# Speech is recorded at -30 to -15 dB below full scale, the noise of a quiet room near -60.
+SILENCE_DBFS = -55.0
+LEAST_AUDIBLE = 0.1  # of the time; even slow speech fills a third of it
+
+# Where the detector sees the face less often, the crop was mostly drawn by interpolation.
+LEAST_DETECTED = 0.6
+
+# A face that is in view for less of the clip does not speak for the clip.
+LEAST_COVERED = 0.5
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason to distrust a result: a code for machines, a sentence for people."""
+
+    code: ReasonCode
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the offset can be trusted; if not, all reasons that speak against it."""
+
+    trusted: bool
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the verdict on one track rests on.
+
+    Attributes:
+        offset: frames.
+        vshift: frames searched to each side.
+        confidence: of the whole track.
+        windows: scored.
+        audible: share of the track's time in which there is sound, 0 to 1.
+        detected: share of the track's frames on which the detector saw the face, 0 to 1.
+        covered: share of the clip's frames that the track has, 0 to 1.
+        drift: None for a clip that is too short to tell.
+    """
+
+    offset: int
+    vshift: int
+    confidence: float
+    windows: int
+    audible: float
+    detected: float
+    covered: float
+    drift: Drift | None
+
+
+def judge(evidence: Evidence, min_confidence: float = DEFAULT_MIN_CONFIDENCE) -> Verdict:
+    """Collect the reasons for distrust; without any, the result is trusted."""
+    reasons = []
+
+    def doubt(code: ReasonCode, text: str) -> None:
+        reasons.append(Reason(code, text))
+
+    if evidence.audible < LEAST_AUDIBLE:
+        doubt("silence", f"there is sound in only {evidence.audible:.0%} of the time")
+    if evidence.windows < LEAST_WINDOWS:
+        seconds = evidence.windows / FRAMES_PER_SECOND
+        doubt("too_short", f"only {seconds:.1f} s can be compared; at least 1 s is needed")
+    if evidence.detected < LEAST_DETECTED:
+        doubt("face_lost", f"the face was found on only {evidence.detected:.0%} of its frames")
+    if evidence.covered < LEAST_COVERED:
+        doubt("face_lost", f"the face is in view for only {evidence.covered:.0%} of the clip")
+    if evidence.confidence < min_confidence:
+        doubt(
+            "low_confidence",
+            f"confidence {evidence.confidence:.2f} is below {min_confidence:g}: lips and sound "
+            "hardly go together at any offset",
+        )
+    if evidence.vshift > 0 and abs(evidence.offset) == evidence.vshift:
+        doubt(
+            "edge_of_range",
+            f"the offset lies at the edge of the searched {evidence.vshift} frames; the true one "
+            "may lie beyond (raise vshift)",
+        )
+    if evidence.drift is not None and evidence.drift.kind in ("drift", "jump", "unsteady"):
+        doubt("offset_changes", f"no single offset fits: {evidence.drift.text}")
+    return Verdict(not reasons, tuple(reasons))
+
+
+def audible(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
+    """Whether there is sound in each whole 40 ms of audio at 16 kHz, bool [n // 640]."""
+    whole = len(samples) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME
+    frames = samples[:whole].reshape(-1, SAMPLES_PER_FRAME).astype(np.float32) / 32768
+    power: npt.NDArray[np.float32] = np.square(frames).mean(axis=1)
+    return power > 10 ** (SILENCE_DBFS / 10)

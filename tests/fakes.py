@@ -1,0 +1,208 @@
+"""Stand-ins for the server: towers of a few lines between the real mathematics around them.
+
+``distances_of`` answers a chunk as the ensemble would, ``FakeTriton`` does so over real gRPC and
+can be told to fail in all the ways in which a server fails.
+"""
+
+# ruff: noqa: N802, ARG002 - names and parameters of the RPC methods are gRPC's
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
+
+from syncnet_server import default_model_repository, load_model_module
+
+mfcc_windows = load_model_module(default_model_repository(), "mfcc").mfcc_windows
+shift_distances = load_model_module(default_model_repository(), "shift_distance").shift_distances
+sync_metrics = load_model_module(default_model_repository(), "sync_metrics").sync_metrics
+
+_random = np.random.default_rng(11)
+VIDEO_PROJECTION = _random.normal(size=(15, 16)).astype(np.float32)
+AUDIO_PROJECTION = _random.normal(size=(260, 16)).astype(np.float32)
+
+
+def embed_video(pixels: np.ndarray) -> np.ndarray:
+    """A stand-in for the video tower: one pixel of each of T frames, [T, 3], to [T-4, 16]."""
+    windows = [pixels[k : k + 5].reshape(15) for k in range(len(pixels) - 4)]
+    return np.stack(windows).astype(np.float32) @ VIDEO_PROJECTION
+
+
+def embed_audio(audio: np.ndarray) -> np.ndarray:
+    """A stand-in for the audio tower behind the real MFCC: AUDIO to [A, 16]."""
+    return mfcc_windows(audio[None])[0].reshape(-1, 260) @ AUDIO_PROJECTION
+
+
+def distances_of(frames: np.ndarray, audio: np.ndarray, padding: Iterable[int]) -> np.ndarray:
+    """DISTANCES of one chunk, [K, 2V+1]."""
+    left, right = (int(value) for value in padding)
+    return shift_distances(embed_video(frames[:, 0, 0]), embed_audio(audio), left, right)
+
+
+class Fault:
+    """Something that happens instead of an answer to the next request of a stream."""
+
+
+class Abort(Fault):
+    """The stream ends with a status, as Triton ends it for a failed request."""
+
+    def __init__(self, code: grpc.StatusCode, sentence: str) -> None:
+        self.code, self.sentence = code, sentence
+
+
+class ErrorMessage(Fault):
+    """An error inside the stream, as from servers that do not know ``triton_grpc_error``."""
+
+
+class EndStream(Fault):
+    """The server ends the stream politely without answering."""
+
+
+class Silence(Fault):
+    """No answer ever comes."""
+
+
+class AnswerTwice(Fault):
+    """The answer comes two times."""
+
+
+class AnswerLate(Fault):
+    """The answer comes after that to the next request."""
+
+
+class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """A gRPC server on a free port that scores with the fake towers.
+
+    Args:
+        faults: what happens to the requests of streams, in order; None is a good answer, and so
+            is everything after the last.
+        models: names of the models that are ready; others are not there.
+        before_answer: called with each request of a stream.
+    """
+
+    def __init__(
+        self,
+        faults: Iterable[Fault | None] = (),
+        *,
+        models: Iterable[str] = ("syncnet", "sync_metrics", "video_tower", "audio_tower"),
+        before_answer: Callable[[Any], None] | None = None,
+    ) -> None:
+        self.faults = deque(faults)
+        self.models = set(models)
+        self.version = "3"
+        self.requests: list[str] = []  # ids of all chunks that arrived
+        self.streams = 0
+        self.scopes: list[str] = []
+        self.metadata: dict[str, str] = {}
+        self._before_answer = before_answer
+        self._stopping = threading.Event()
+        self._grpc: grpc.Server | None = None
+        self.url = ""
+
+    def __enter__(self) -> FakeTriton:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, port: int = 0) -> None:
+        self._stopping.clear()
+        options = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
+        self._grpc = grpc.server(ThreadPoolExecutor(8), options=options)
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._grpc)
+        self.url = f"127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{port}')}"
+        self._grpc.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._grpc is not None:
+            self._grpc.stop(grace=None).wait()
+            self._grpc = None
+
+    def ModelReady(self, request: Any, context: Any) -> Any:
+        return service_pb2.ModelReadyResponse(ready=request.name in self.models)
+
+    def ModelMetadata(self, request: Any, context: Any) -> Any:
+        return service_pb2.ModelMetadataResponse(name=request.name, versions=["1", self.version])
+
+    def RepositoryIndex(self, request: Any, context: Any) -> Any:
+        response = service_pb2.RepositoryIndexResponse()
+        response.models.add(name="syncnet", version="1", state="UNAVAILABLE", reason="out of luck")
+        return response
+
+    def ModelInfer(self, request: Any, context: Any) -> Any:
+        self.scopes.append(request.parameters["scope"].string_param)
+        metrics = sync_metrics(_inputs(request)["DISTANCES"][0])
+        return _response(
+            request,
+            OFFSET=np.array([[metrics.offset]], np.int32),
+            CONFIDENCE=np.array([[metrics.confidence]], np.float32),
+            MIN_DISTANCE=np.array([[metrics.min_distance]], np.float32),
+            FRAME_CONFIDENCE=metrics.frame_confidence[None],
+        )
+
+    def ModelStreamInfer(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
+        self.streams += 1
+        self.metadata = dict(context.invocation_metadata())
+        held: list[Any] = []
+        for request in requests:
+            self.requests.append(request.id)
+            if self._before_answer is not None:
+                self._before_answer(request)
+            fault = self.faults.popleft() if self.faults else None
+            if isinstance(fault, Abort):
+                context.abort(fault.code, fault.sentence)
+            elif isinstance(fault, ErrorMessage):
+                failed = service_pb2.ModelInferResponse(id=request.id)
+                yield service_pb2.ModelStreamInferResponse(
+                    error_message="something broke", infer_response=failed
+                )
+                continue
+            elif isinstance(fault, EndStream):
+                return
+            elif isinstance(fault, Silence):
+                while context.is_active() and not self._stopping.wait(0.02):
+                    pass
+                return
+            answer = _chunk_answer(request)
+            if isinstance(fault, AnswerLate):
+                held.append(answer)
+                continue
+            yield answer
+            if isinstance(fault, AnswerTwice):
+                yield answer
+            yield from held
+            held.clear()
+
+
+def _inputs(request: Any) -> dict[str, np.ndarray]:
+    return {
+        tensor.name: np.frombuffer(raw, triton_to_np_dtype(tensor.datatype)).reshape(tensor.shape)
+        for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)
+    }
+
+
+def _response(request: Any, **outputs: np.ndarray) -> Any:
+    response = service_pb2.ModelInferResponse(model_name=request.model_name, id=request.id)
+    for name, array in outputs.items():
+        datatype = np_to_triton_dtype(array.dtype)
+        response.outputs.add(name=name, datatype=datatype, shape=array.shape)
+        response.raw_output_contents.append(array.tobytes())
+    return response
+
+
+def _chunk_answer(request: Any) -> Any:
+    inputs = _inputs(request)
+    distances = distances_of(inputs["FRAMES"][0], inputs["AUDIO"][0], inputs["AUDIO_PADDING"][0])
+    return service_pb2.ModelStreamInferResponse(
+        infer_response=_response(request, DISTANCES=distances[None])
+    )

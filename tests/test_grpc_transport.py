@@ -1,0 +1,262 @@
+"""The way to the server: every chunk is answered once, whatever happens in between."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+import pytest
+from fakes import (
+    Abort,
+    AnswerLate,
+    AnswerTwice,
+    EndStream,
+    ErrorMessage,
+    FakeTriton,
+    Fault,
+    Silence,
+    distances_of,
+    sync_metrics,
+)
+
+from syncnet_client.chunks import Chunk
+from syncnet_client.errors import (
+    InferenceError,
+    ModelNotReadyError,
+    ServerUnavailableError,
+    UsageError,
+)
+from syncnet_client.grpc_transport import GrpcOptions, GrpcTransport
+from syncnet_client.retry import Backoff, Failure
+from syncnet_client.transport import ChunkAnswer
+
+UNAVAILABLE = Abort(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
+REFUSED = Abort(grpc.StatusCode.INVALID_ARGUMENT, "[request id: 1] FRAMES must be uint8")
+BROKEN = Abort(grpc.StatusCode.INTERNAL, "Stub process 'mfcc_0_0' is not healthy.")
+
+
+def make_chunks(count: int) -> list[Chunk]:
+    random = np.random.default_rng(5)
+    return [
+        Chunk(
+            track=0,
+            first_window=3 * i,
+            frames=np.broadcast_to(
+                random.integers(0, 256, (7, 1, 1, 3), np.uint8), (7, 224, 224, 3)
+            ).copy(),
+            audio=random.integers(-5000, 5000, 1 + 640 * 6 + 3440, np.int16),
+            padding=(0, 0),
+        )
+        for i in range(count)
+    ]
+
+
+CHUNKS = make_chunks(6)
+
+
+@pytest.fixture(autouse=True)
+def impatient_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the decisions of the backoff but not its length."""
+    monkeypatch.setattr("syncnet_client.retry.FIRST_DELAY_S", 0.01)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeTriton]:
+    with FakeTriton() as server:
+        yield server
+
+
+def converse(
+    server: FakeTriton, chunks: list[Chunk] = CHUNKS, options: GrpcOptions | None = None
+) -> list[ChunkAnswer]:
+    transport = GrpcTransport(server.url, options)
+    answers: list[ChunkAnswer] = []
+    try:
+        with transport.open_stream() as stream:
+            for chunk in chunks:
+                stream.send(chunk)
+                answers += stream.received()
+            answers += stream.finish()
+    finally:
+        transport.close()
+    return answers
+
+
+def assert_all_answered_once(answers: list[ChunkAnswer]) -> None:
+    by_window = {answer.first_window: answer.distances for answer in answers}
+    assert len(answers) == len(by_window) == len(CHUNKS)
+    for chunk in CHUNKS:
+        expected = distances_of(chunk.frames, chunk.audio, chunk.padding)
+        np.testing.assert_array_equal(by_window[chunk.first_window], expected)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [],
+        [UNAVAILABLE],
+        [None, None, UNAVAILABLE, None, UNAVAILABLE, UNAVAILABLE],
+        [None, BROKEN, None, BROKEN],
+        [AnswerTwice(), None, AnswerTwice()],
+        [AnswerLate(), None, AnswerLate(), None],
+        [EndStream(), None, EndStream()],
+        [None, ErrorMessage(), None, ErrorMessage()],
+        [AnswerLate(), UNAVAILABLE, AnswerTwice(), EndStream(), BROKEN],
+    ],
+    ids=str,
+)
+def test_every_chunk_is_answered_once(fake: FakeTriton, faults: list[Fault | None]):
+    fake.faults.extend(faults)
+    assert_all_answered_once(converse(fake))
+    assert not fake.faults
+
+
+def test_silence_counts_as_a_broken_stream(fake: FakeTriton):
+    fake.faults.extend([None, Silence()])
+    assert_all_answered_once(converse(fake, options=GrpcOptions(timeout_s=0.3)))
+    assert fake.streams == 2
+
+
+def test_refusal_is_an_error_with_the_servers_sentence(fake: FakeTriton):
+    fake.faults.extend([None, REFUSED])
+    with pytest.raises(InferenceError, match="FRAMES must be uint8") as caught:
+        converse(fake)
+    assert isinstance(caught.value.__cause__, grpc.RpcError)
+    assert fake.streams == 1
+
+
+def test_a_chunk_that_always_breaks_the_model_is_given_up(fake: FakeTriton):
+    fake.faults.extend([BROKEN] * 10)
+    with pytest.raises(InferenceError, match="not healthy"):
+        converse(fake, CHUNKS[:1])
+    assert len(fake.requests) == 3
+
+
+def test_a_server_that_stays_away_is_given_up(fake: FakeTriton):
+    fake.faults.extend([UNAVAILABLE] * 1000)
+    with pytest.raises(ServerUnavailableError, match=r"has not answered for \d s: Exceeds"):
+        converse(fake, options=GrpcOptions(patience_s=0.3))
+
+
+def test_a_restarted_server_goes_on_where_the_other_stopped():
+    with FakeTriton([None, None, Silence()]) as first:
+        port = int(first.url.rpartition(":")[2])
+        second = FakeTriton()
+
+        def restart() -> None:
+            while len(first.requests) < 3:
+                time.sleep(0.01)
+            first.stop()
+            second.start(port)
+
+        restarting = threading.Thread(target=restart)
+        restarting.start()
+        try:
+            assert_all_answered_once(converse(first))
+        finally:
+            restarting.join()
+            second.stop()
+
+
+def test_no_more_chunks_are_in_flight_than_allowed():
+    unanswered = 0
+    most = 0
+    lock = threading.Lock()
+
+    def count(_: object) -> None:
+        nonlocal most
+        time.sleep(0.02)  # the client may run ahead as far as it is allowed to
+        with lock:
+            most = max(most, unanswered)
+
+    with FakeTriton(before_answer=count) as server:
+        transport = GrpcTransport(server.url, GrpcOptions(in_flight=3))
+        with transport.open_stream() as stream:
+            for chunk in CHUNKS:
+                stream.send(chunk)
+                with lock:
+                    unanswered += 1
+                    unanswered -= len(stream.received())
+            stream.finish()
+        transport.close()
+    assert 1 <= most <= 3
+
+
+def test_closing_gives_up_what_is_unanswered(fake: FakeTriton):
+    fake.faults.append(Silence())
+    transport = GrpcTransport(fake.url)
+    with transport.open_stream() as stream:
+        stream.send(CHUNKS[0])
+    transport.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "syncnet-answers"]
+
+
+def test_headers_and_scope_reach_the_server(fake: FakeTriton):
+    options = GrpcOptions(headers={"Authorization": "Bearer x"})
+    converse(fake, CHUNKS[:1], options)
+    assert fake.metadata["authorization"] == "Bearer x"
+
+    transport = GrpcTransport(fake.url, options)
+    distances = np.random.default_rng(0).random((7, 21), np.float32)
+    metrics = transport.measure(distances, "clip")
+    expected = sync_metrics(distances)
+    assert fake.scopes == ["clip"]
+    assert (metrics.offset, metrics.confidence) == pytest.approx(expected[:2])
+    np.testing.assert_array_equal(metrics.frame_confidence, expected.frame_confidence)
+    assert transport.model_versions() == {"video_tower": "3", "audio_tower": "3"}
+    transport.close()
+
+
+def test_a_server_that_is_not_there_is_reported_at_once():
+    with FakeTriton() as server:
+        url = server.url
+    transport = GrpcTransport(url, GrpcOptions(patience_s=60))
+    with pytest.raises(ServerUnavailableError, match=f"no Triton server answers at {url}"):
+        transport.check_ready()
+    transport.close()
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ((), "has not loaded model syncnet .*out of luck"),
+        (("syncnet",), "has no model sync_metrics"),
+    ],
+)
+def test_models_that_are_not_loaded_are_named(models: tuple[str, ...], message: str):
+    with FakeTriton(models=models) as server:
+        transport = GrpcTransport(server.url)
+        with pytest.raises(ModelNotReadyError, match=message):
+            transport.check_ready()
+        transport.close()
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8000", "localhost", "", "a b:1"])
+def test_addresses_that_cannot_be_meant_are_refused(url: str):
+    with pytest.raises(UsageError, match="HOST:PORT"):
+        GrpcTransport(url)
+
+
+def test_options_are_checked(tmp_path):
+    with pytest.raises(UsageError, match="in_flight"):
+        GrpcOptions(in_flight=0)
+    with pytest.raises(UsageError, match="needs its key"):
+        GrpcOptions(cert=tmp_path / "cert.pem")
+    with pytest.raises(UsageError, match=r"cannot read .*ca\.pem"):
+        GrpcTransport("localhost:1", GrpcOptions(ca=tmp_path / "ca.pem"))
+
+
+def test_delays_double_up_to_a_limit_and_start_again_after_an_answer(monkeypatch):
+    monkeypatch.setattr("syncnet_client.retry.FIRST_DELAY_S", 0.25)
+    monkeypatch.setattr("random.uniform", max)
+    delays: list[float] = []
+    backoff = Backoff(1e9, "here", sleep=delays.append, clock=lambda: 0.0)
+    failure = Failure("UNAVAILABLE", "gone")
+    for _ in range(7):
+        backoff.wait(failure, 0)
+    backoff.answered()
+    backoff.wait(failure, 0)
+    assert delays == [0.25, 0.5, 1, 2, 4, 5, 5, 0.25]
