@@ -18,14 +18,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.packet import Packet
 from av.stream import Stream
 
 from syncnet_client.errors import MediaError, UsageError
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
+    from av.packet import Packet
 
 __all__ = ["Moves", "check_output", "plan_moves", "replacing", "shift_audio"]
 
@@ -33,7 +36,7 @@ MP4_FAMILY = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 MATROSKA_FAMILY = {".mkv": "matroska", ".webm": "webm"}
 FORMATS = MP4_FAMILY | MATROSKA_FAMILY
 
-_Packet: TypeAlias = Packet[Any]
+_Packet: TypeAlias = "Packet[Any]"
 
 COPIED_TYPES = ("video", "audio", "subtitle")
 
@@ -164,12 +167,12 @@ def _raise_times(packet: _Packet, seconds: Fraction) -> None:
     packet.time_base /= finer
 
 
-def _moved_chapters(reader: InputContainer, move: Fraction) -> list[Any]:
+def _moved_chapters(reader: InputContainer, move: Fraction) -> list[Chapter]:
     chapters = reader.chapters()
     for chapter in chapters:
-        ticks = round(move / chapter["time_base"])
-        chapter["start"] += ticks
-        chapter["end"] += ticks
+        if time_base := chapter["time_base"]:
+            chapter["start"] += round(move / time_base)
+            chapter["end"] += round(move / time_base)
     return chapters
 
 
