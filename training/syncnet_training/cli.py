@@ -1,0 +1,67 @@
+"""`syncnet-train`: make data, train, evaluate and time the towers."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+app = typer.Typer(
+    help="Make synthetic talking heads, train SyncNet on them, measure it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `synthesize` a named command however many there are."""
+
+
+@app.command()
+def synthesize(
+    out: Annotated[Path, typer.Argument(help="Folder for the clips; created if missing.")],
+    clips: Annotated[int, typer.Option(min=1, help="Number of clips.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same clips.")] = 0,
+    seconds: Annotated[float, typer.Option(min=0.4, help="Length of each clip.")] = 3.0,
+    mp4: Annotated[
+        bool, typer.Option("--mp4", help="Write MP4 files, not frames and WAV.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Clips made at once.")] = os.cpu_count() or 1,
+) -> None:
+    """Make talking-head clips whose sound and picture are exactly in sync.
+
+    Each clip is a folder clip_000000 with frames/000000.jpg ... (224x224, 25 fps), audio.wav (16 kHz
+    mono) and clip.json, which is what `fit` reads. An interrupted run goes on where it stopped.
+    """
+    # Late: a help text must not wait for the renderer.
+    from syncnet_training.synthesis import write_clips
+
+    frames = round(seconds * 25)
+    with Progress(
+        TextColumn("clips"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as progress:
+        task = progress.add_task("clips", total=clips)
+        for _ in write_clips(out, clips=clips, seed=seed, frames=frames, mp4=mp4, jobs=jobs):
+            progress.advance(task)
+
+
+def main() -> None:
+    """Entry point: errors of use are one line on stderr and exit status 1."""
+    try:
+        app()
+    except (OSError, ValueError) as error:
+        print(f"syncnet-train: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""From a clean rendering to what a crop of a video found somewhere looks like.
+
+Resolution, focus, exposure, colour, sensor noise, codec, and the crop's own resampling; the camera is
+drawn once for each clip and treats all its frames alike.
+"""
+
+import io
+from collections.abc import Sequence
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]
+
+FRAME_SIZE = 224
+
+
+class Camera:
+    """A random camera, codec and crop."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        # The side, in pixels, that the crop had in the video it was cut from.
+        small = rng.random() < 0.35
+        self.source_size = 2 * int(rng.uniform(40, 80) if small else rng.uniform(80, 144))
+        self.gain = float(2 ** rng.normal(0.0, 0.35))
+        gamma = float(np.exp(rng.normal(0, 0.18)))
+        contrast = float(np.exp(rng.normal(0.0, 0.15)))
+        lift = float(rng.normal(0, 0.03))
+        cast = np.exp(rng.normal(0, 0.07, 3))
+        ramp = np.arange(256) / 255.0
+        curve = np.clip((ramp**gamma - 0.45) * contrast + 0.45 + lift, 0, 1)
+        table = np.clip(curve[:, None] * cast, 0, 1)
+        self._table = (table * 255 + 0.5).astype(np.uint8).reshape(1, 256, 3)
+        colourless = rng.random() < 0.06
+        self._saturation = 0.0 if colourless else float(np.clip(rng.normal(0.9, 0.2), 0.2, 1.4))
+        self._blur = float(rng.uniform(0.3, 1.3)) if rng.random() < 0.4 else 0.0
+        self._sharpen = float(rng.uniform(0.2, 1.0)) if rng.random() < 0.25 else 0.0
+        self._noise = float(rng.exponential(2.5)) if rng.random() < 0.7 else 0.0
+        self.codec = str(rng.choice(["none", "jpeg", "h264"], p=[0.2, 0.3, 0.5]))
+        self.quality = int(rng.integers(20, 36) if self.codec == "h264" else rng.integers(35, 95))
+        self._upscale = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA]))
+        # Rows at the bottom or columns at a side that lie outside the video: filled with grey.
+        self._missing = (0, 0, 0)
+        if rng.random() < 0.2:
+            self._missing = (int(rng.integers(5, 60)), 0, 0)
+        elif rng.random() < 0.06:
+            self._missing = (0, *(int(n) for n in rng.permutation([0, int(rng.integers(5, 45))])))
+
+    def expose(self, picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """One rendered frame (display values, any size) as the sensor delivers it."""
+        size = self.source_size
+        out = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+        if self._blur:
+            out = cv2.GaussianBlur(out, (0, 0), self._blur * size / FRAME_SIZE + 0.15)
+        if self._saturation != 1.0:
+            s = self._saturation
+            grey = np.array([0.299, 0.587, 0.114])
+            mix = s * np.eye(3) + (1 - s) * np.tile(grey, (3, 1))
+            out = cv2.transform(out, mix)
+        out = cv2.LUT(out, self._table)
+        if self._sharpen:
+            soft = cv2.GaussianBlur(out, (0, 0), 1.2)
+            out = cv2.addWeighted(out, 1 + self._sharpen, soft, -self._sharpen, 0)
+        if self._noise:
+            grain = np.empty((size, size, 3), np.int16)
+            cv2.setRNGSeed(int(rng.integers(2**31)))
+            cv2.randn(grain, 0, (self._noise,) * 3)
+            out = cv2.add(out, grain, dtype=cv2.CV_8U)
+        return np.ascontiguousarray(out)
+
+    def deliver(self, exposed: Sequence[NDArray[np.uint8]]) -> Frames:
+        """All frames of a clip after codec and crop: uint8 [T, 224, 224, 3]."""
+        frames = list(exposed)
+        if self.codec == "h264":
+            frames = _through_h264(frames, self.quality)
+        elif self.codec == "jpeg":
+            options = [cv2.IMWRITE_JPEG_QUALITY, self.quality]
+            frames = [
+                cv2.imdecode(cv2.imencode(".jpg", f, options)[1], cv2.IMREAD_COLOR) for f in frames
+            ]
+        side = (FRAME_SIZE, FRAME_SIZE)
+        out = np.stack([cv2.resize(f, side, interpolation=self._upscale) for f in frames])
+        bottom, left, right = self._missing
+        out[:, FRAME_SIZE - bottom :] = 110
+        out[:, :, :left] = 110
+        out[:, :, FRAME_SIZE - right :] = 110
+        return out
+
+
+def _through_h264(frames: Sequence[NDArray[np.uint8]], quality: int) -> list[NDArray[np.uint8]]:
+    """Encode and decode with H.264 at the given constant rate factor."""
+    buffer = io.BytesIO()
+    size = frames[0].shape[0]
+    with av.open(buffer, "w", format="matroska") as container:
+        stream = container.add_stream(
+            "libx264", rate=25, options={"crf": str(quality), "preset": "veryfast", "threads": "1"}
+        )
+        stream.width = stream.height = size
+        stream.pix_fmt = "yuv420p"
+        for picture in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    buffer.seek(0)
+    with av.open(buffer) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        return [f.to_ndarray(format="rgb24") for f in container.decode(stream)]

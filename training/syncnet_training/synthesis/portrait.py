@@ -1,0 +1,234 @@
+"""One person in front of a camera: pose, light and drawing of a frame."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from syncnet_training.synthesis import surroundings
+from syncnet_training.synthesis.head import SHAPES, Head, random_anatomy
+from syncnet_training.synthesis.mouth import Mouth
+from syncnet_training.synthesis.phonemes import (
+    BITE,
+    JAW,
+    LOWER,
+    PRESS,
+    ROUND,
+    TONGUE,
+    UPPER,
+    WIDE,
+)
+from syncnet_training.synthesis.raster import Canvas, Float, Mesh, grid_normals
+from syncnet_training.synthesis.skin import Eyes, paint_face, random_look, with_coverage
+
+CANVAS = 288  # drawn larger than the 224 pixels of a frame, which smooths edges
+_FRAME = 224
+_PIVOT = np.array([0.0, 0.9, -1.2], np.float32)  # the head turns about the top of the neck
+_INDEX = {name: i for i, name in enumerate(SHAPES)}
+
+
+@dataclass(frozen=True)
+class Light:
+    """directions [L, 3] towards the lights; colours [L, 3]; ambient from above and below [3]."""
+
+    directions: Float
+    colours: Float
+    sky: Float
+    ground: Float
+
+
+def random_light(rng: np.random.Generator) -> Light:
+    count = int(rng.integers(1, 4))
+    directions, colours = [], []
+    for index in range(count):
+        azimuth = rng.normal(0, 0.7) if index == 0 else rng.uniform(-1.9, 1.9)
+        height = rng.uniform(-0.15, 1.1)
+        directions.append(
+            [np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)]
+        )
+        strength = rng.uniform(0.5, 1.2) if index == 0 else rng.uniform(0.0, 0.6)
+        colours.append(strength * rng.uniform(0.85, 1.15, 3))
+    ambient = rng.uniform(0.12, 0.6)
+    return Light(
+        directions=np.array(directions, np.float32),
+        colours=np.array(colours, np.float32),
+        sky=(ambient * rng.uniform(0.85, 1.15, 3)).astype(np.float32),
+        ground=(ambient * rng.uniform(0.4, 0.9) * rng.uniform(0.85, 1.15, 3)).astype(np.float32),
+    )
+
+
+def rotation(yaw: float, pitch: float, roll: float) -> Float:
+    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+    cr, sr = np.cos(roll), np.sin(roll)
+    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    nod = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
+    tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    matrix: Float = (tilt @ turn @ nod).astype(np.float32)
+    return matrix
+
+
+@dataclass(frozen=True)
+class _Part:
+    mesh: Mesh
+    points: Float
+    grid: tuple[int, int]
+    rigid: bool  # moves with the head
+    shine: float
+
+
+def _occlusion(head: Head) -> Float:
+    """Less light reaches the inside of the mouth: [N]."""
+    return (1 - 0.93 * head.inside**0.6).astype(np.float32)
+
+
+class Portrait:
+    """A random person under random light; `draw` renders a frame."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        anatomy = random_anatomy(rng)
+        look = random_look(rng)
+        self.look = look
+        self.head = Head(anatomy)
+        self.light = random_light(rng)
+        face = paint_face(self.head, look, rng)
+        self._eyes = Eyes(self.head, look, face, rng)
+        self._face = Mesh(self.head.triangles, self.head.uv, with_coverage(face))
+        middle = self.head.columns // 2
+        lip_rows = self.head.rest.reshape(self.head.rows, self.head.columns, 3)[:, middle]
+        at_line = lip_rows[np.abs(lip_rows[:, 1] - anatomy.mouth_y) < 0.1, 2]
+        self._mouth = Mouth(anatomy, float(np.max(at_line)), rng)
+        self._occlusion = _occlusion(self.head)
+        self._gloss = float(rng.uniform(0.0, 0.22) ** 1.3)
+        self._polish = float(rng.uniform(8, 40))
+        self._parts = self._surround(rng)
+        self._background = surroundings.background(rng, CANVAS + 80)
+        self._canvas = Canvas(CANVAS)
+        # Pixels of the 224 pixel frame: half the face's width, and where the eyes' middle is.
+        self._scale = float(np.clip(rng.normal(47, 4.5), 36, 62)) * CANVAS / _FRAME
+        self._distance = float(rng.uniform(5, 18))
+        self._centre = np.array(
+            [112 + rng.normal(0, 5), 60 + rng.normal(0, 6)], np.float32
+        ) * np.float32(CANVAS / _FRAME)
+
+    def _surround(self, rng: np.random.Generator) -> list[_Part]:
+        parts = []
+        haircut = rng.choice(["bald", "short", "long"], p=[0.1, 0.5, 0.4])
+        if haircut != "bald":
+            parts.append(_Part(*surroundings.hair_cap(self.head, self.look, rng), True, 0.03))
+        if haircut == "long":
+            parts.append(_Part(*surroundings.long_hair(self.look, rng), True, 0.03))
+        parts += [_Part(*ear, True, 0.02) for ear in surroundings.ears(self.head, self.look, rng)]
+        parts.append(_Part(*surroundings.neck(self.head, self.look, rng), False, 0.01))
+        parts.append(_Part(*surroundings.clothes(rng), False, 0.0))
+        return parts
+
+    def coefficients(self, articulation: Float, idle: Float) -> Float:
+        """Blend shape coefficients for articulators [8] and idle movement [len(SHAPES)]."""
+        a, c = articulation, idle.copy()
+        free = 1.0 - a[PRESS]
+        jaw = max(float(a[JAW]), 0.0)
+        c[_INDEX["jaw"]] += jaw
+        c[_INDEX["jaw_squared"]] += jaw * jaw
+        c[_INDEX["upper"]] = (c[_INDEX["upper"]] + a[UPPER]) * free + 0.25 * a[BITE]
+        c[_INDEX["lower"]] = (c[_INDEX["lower"]] + a[LOWER]) * free * (1 - a[BITE])
+        c[_INDEX["wide"]] += a[WIDE]
+        c[_INDEX["round"]] += a[ROUND]
+        c[_INDEX["press"]] += a[PRESS]
+        c[_INDEX["press_jaw"]] += a[PRESS] * jaw
+        c[_INDEX["bite"]] += a[BITE] * free
+        c[_INDEX["bite_jaw"]] += a[BITE] * free * jaw
+        return c
+
+    def _lit(self, normals: Float, shine: float) -> tuple[Float, Float]:
+        light = self.light
+        up = (0.5 - 0.5 * normals[:, 1:2]).astype(np.float32)
+        lit = light.ground + up * (light.sky - light.ground)
+        gloss = np.zeros(len(normals), np.float32)
+        facing = normals @ light.directions.T
+        for index, colour in enumerate(light.colours):
+            # Light wraps a little round: skin scatters.
+            lit += np.maximum((facing[:, index] + 0.15) / 1.15, 0)[:, None] * colour
+            if shine > 0:
+                half = light.directions[index] + np.array([0, 0, 1], np.float32)
+                half /= np.linalg.norm(half)
+                glint = np.maximum(normals @ half, 0) ** self._polish
+                gloss += shine * float(colour.mean()) * glint
+        return lit.astype(np.float32), gloss
+
+    def _project(self, points: Float, offset: Float) -> Float:
+        out = np.empty_like(points)
+        scale = self._scale * self._distance / (self._distance - points[:, 2])
+        out[:, 0] = points[:, 0] * scale + offset[0]
+        out[:, 1] = points[:, 1] * scale + offset[1]
+        out[:, 2] = points[:, 2]
+        return out
+
+    def draw(
+        self,
+        articulation: Float,
+        shapes: Float,
+        angles: Float,
+        shift: Float,
+        crop: Float,
+        lids: float,
+        gaze: Float,
+    ) -> Float:
+        """A frame in linear light: float32 [CANVAS, CANVAS, 3].
+
+        articulation [8]; shapes [len(SHAPES)]: idle movement; angles [3]: yaw, pitch, roll;
+        shift [3]: of head and body in face units; crop [2]: of the camera, in canvas pixels.
+        """
+        canvas, head = self._canvas, self.head
+        canvas.clear()
+        coefficients = self.coefficients(articulation, shapes)
+        turn = rotation(float(angles[0]), float(angles[1]), float(angles[2]))
+        offset = self._centre + crop
+
+        def place(points: Float) -> Float:
+            moved: Float = (points - _PIVOT) @ turn.T + _PIVOT + shift
+            return moved
+
+        points = place(head.deform(coefficients))
+        normals = grid_normals(points, head.rows, head.columns)
+        lit, gloss = self._lit(normals, self._gloss)
+        lit *= self._occlusion[:, None]
+        gloss *= self._occlusion
+        self._eyes.paint(self._face.texture, lids, float(gaze[0]), float(gaze[1]))
+        canvas.draw(self._face, self._project(points, offset), lit, gloss, inside=head.inside)
+        front = turn @ np.array([0, 0, 1], np.float32)
+        inner, _ = self._lit(front[None, :], 0.0)
+        opening = float(np.clip(coefficients[_INDEX["jaw"]], 0, 1.5))
+        for mesh, local, brightness in self._mouth.place(opening, float(articulation[TONGUE])):
+            shade = brightness[:, None] * inner
+            canvas.draw(
+                mesh,
+                self._project(place(local), offset),
+                shade.astype(np.float32),
+                0.02 * brightness,
+                only_in_cavity=True,
+            )
+        for part in self._parts:
+            where = place(part.points) if part.rigid else part.points + shift * np.float32(0.6)
+            lit, gloss = self._lit(grid_normals(where, *part.grid), part.shine)
+            canvas.draw(part.mesh, self._project(where, offset), lit, gloss)
+        return self._compose(crop)
+
+    def _compose(self, crop: Float) -> Float:
+        canvas = self._canvas
+        matrix = np.array([[1, 0, crop[0] - 40], [0, 1, crop[1] - 40]], np.float32)
+        behind = cv2.warpAffine(
+            self._background, matrix, (CANVAS, CANVAS), borderMode=cv2.BORDER_REFLECT
+        )
+        share = cv2.blur(canvas.cover, (3, 3))[..., None]
+        share = np.minimum(share, canvas.cover[..., None])
+        picture: Float = behind + share * (canvas.colour - behind)
+        return picture
+
+
+def to_display(picture: Float) -> NDArray[np.uint8]:
+    """Linear light to 8-bit display values (gamma 2)."""
+    shown: NDArray[np.uint8] = np.minimum(cv2.sqrt(np.maximum(picture, 0)) * 255 + 0.5, 255).astype(
+        np.uint8
+    )
+    return shown
