@@ -97,7 +97,7 @@ class PerfAnalyzer:
             *("--measurement-mode", "count_windows", "--measurement-request-count", str(requests)),
             # Three windows are taken whatever their spread; the figures are their mean.
             *("--stability-percentage", "1000", "--max-trials", "3"),
-            *("-f", str(report)),
+            *("-f", str(report), "--verbose-csv"),
         ]
         if shared_memory:
             command += ["--shared-memory", "system", "--output-shared-memory-size", "4194304"]

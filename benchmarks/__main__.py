@@ -1,0 +1,130 @@
+"""`python -m benchmarks`: run the benchmarks, write their JSON and plots, print what they say."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import BenchmarkError
+from benchmarks.record import RESULTS, write
+
+
+def main() -> int:
+    """Run what the command line asks for; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure speed on this machine. Nothing else should run meanwhile.",
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="more runs and wider sweeps; about an hour on 2 cores"
+    )
+    parser.add_argument(
+        "--gpu", action="store_true", help="the video tower on a GPU, in every runtime there is"
+    )
+    parser.add_argument("--only", choices=sorted(BENCHMARKS), help="one benchmark alone")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder for JSON and plots (%(default)s)"
+    )
+    arguments = parser.parse_args()
+    command = " ".join(["python -m benchmarks", *sys.argv[1:]])
+    try:
+        if arguments.gpu:
+            _gpu(arguments.results, command)
+        else:
+            _cpu(arguments.results, command, full=arguments.full, only=arguments.only)
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _cpu(results: Path, command: str, *, full: bool, only: str | None) -> None:
+    from benchmarks.setup import full_size
+
+    with tempfile.TemporaryDirectory(prefix="syncnet-benchmarks-") as name:
+        folder = Path(name)
+        print("exporting full-size towers of random weights", file=sys.stderr)
+        towers = full_size(folder)
+        weights = {
+            "kind": "seeded random weights of the published layout, width 1.0",
+            "checkpoint_sha256": towers.checkpoint_sha256,
+        }
+        for benchmark, measure in BENCHMARKS.items():
+            if only in (None, benchmark):
+                print(f"measuring {benchmark}", file=sys.stderr)
+                figures = measure(towers, folder, full)
+                path = write(benchmark, command, {"weights": weights, **figures}, results)
+                _plot(benchmark, figures, results)
+                print(path)
+
+
+def _end_to_end(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
+    from benchmarks import end_to_end
+
+    return end_to_end.run(towers, folder, rounds=5 if full else 1, long_clip=True)
+
+
+def _stages(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
+    from benchmarks import stages
+
+    return stages.run(towers, folder, rounds=7 if full else 2)
+
+
+def _load(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
+    from benchmarks import load
+
+    return load.run(towers, folder, profile="int8", full=full)
+
+
+def _concurrent(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
+    from benchmarks import concurrent
+
+    return concurrent.run(towers, folder, rounds=4 if full else 1)
+
+
+BENCHMARKS: dict[str, Callable[[Any, Path, bool], dict[str, Any]]] = {
+    "end_to_end": _end_to_end,
+    "stages": _stages,
+    "load": _load,
+    "concurrent": _concurrent,
+}
+
+
+def _plot(benchmark: str, figures: dict[str, Any], results: Path) -> None:
+    from benchmarks import plots
+
+    if benchmark == "stages":
+        plots.stage_bars(figures["stages_s"], figures["clip_s"], results / "stages.png")
+    elif benchmark == "load":
+        plots.throughput_against_latency(
+            {
+                "gRPC": figures["ensemble_by_concurrency"],
+                "gRPC, system shared memory": figures["ensemble_shared_memory"],
+                "gRPC, no dynamic batching": figures["ensemble_without_dynamic_batching"],
+            },
+            results / "load.png",
+        )
+
+
+def _gpu(results: Path, command: str) -> None:
+    import torch
+
+    from benchmarks import gpu
+
+    if not torch.cuda.is_available():
+        raise BenchmarkError("--gpu needs torch with CUDA and a GPU; there is none here")
+    figures = gpu.run(
+        device=torch.device("cuda"), width=1.0, batches=(256, 1024), calls=10, repeats=5
+    )
+    print(write("gpu", command, figures, results))
+    failed = [row["configuration"] for row in figures["rows"] if not row["passed"]]
+    if failed:
+        raise BenchmarkError(f"past the tolerance of its precision: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Many clips at once on one server: total throughput, fairness, and the time of a chunk.
+
+1, 2, 4 and 8 clients score the same clip at the same time, each with a connection of its own, from
+threads of one process so that start-up does not count. Full-size int8 towers. Every clip must give
+the result of the quiet run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from benchmarks.processes import BenchmarkError
+from benchmarks.record import percentile
+from benchmarks.setup import FullSize, write_clip
+from syncnet_client import GrpcOptions, SyncNetClient
+from syncnet_client.chunks import Chunk
+from syncnet_client.contract import FRAMES_PER_SECOND
+from syncnet_client.grpc_transport import GrpcTransport
+from syncnet_client.transport import ChunkAnswer, ChunkStream, Metrics, Scope, Transport
+from syncnet_server import Server
+
+CLIENTS = (1, 2, 4, 8)
+CLIP_S = 12
+# Chunks of several clips may share a batch, in which sums are taken in another order.
+DISTANCE_TOLERANCE = 1e-5
+
+
+class _ClockedStream:
+    """A `ChunkStream` that notes how long each chunk takes from sending to its answer."""
+
+    def __init__(self, stream: ChunkStream, chunk_s: list[float]) -> None:
+        self._stream = stream
+        self._chunk_s = chunk_s
+        self._sent: dict[tuple[int, int], float] = {}
+
+    def send(self, chunk: Chunk) -> None:
+        self._stream.send(chunk)
+        self._sent[chunk.track, chunk.first_window] = time.perf_counter()
+
+    def received(self) -> Sequence[ChunkAnswer]:
+        return self._clock(self._stream.received())
+
+    def finish(self) -> Sequence[ChunkAnswer]:
+        return self._clock(self._stream.finish())
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def __enter__(self) -> ChunkStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _clock(self, answers: Sequence[ChunkAnswer]) -> Sequence[ChunkAnswer]:
+        now = time.perf_counter()
+        self._chunk_s += [now - self._sent.pop((a.track, a.first_window)) for a in answers]
+        return answers
+
+
+class _ClockedTransport:
+    """A `Transport` whose streams note the time of their chunks in `chunk_s`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.chunk_s: list[float] = []
+
+    def check_ready(self) -> None:
+        self._transport.check_ready()
+
+    def model_versions(self) -> dict[str, str]:
+        return self._transport.model_versions()
+
+    def open_stream(self) -> ChunkStream:
+        return _ClockedStream(self._transport.open_stream(), self.chunk_s)
+
+    def measure(self, distances: Any, scope: Scope) -> Metrics:
+        return self._transport.measure(distances, scope)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+def run(full_size: FullSize, folder: Path, *, rounds: int) -> dict[str, Any]:
+    """Score with 1 to 8 clients at once, `rounds` clips each.
+
+    Raises:
+        BenchmarkError: a clip failed, or its result is not that of the quiet run.
+    """
+    clip = folder / "concurrent.mkv"
+    write_clip(clip, CLIP_S * FRAMES_PER_SECOND, CLIP_S * 16_000)
+    with Server(full_size.model_repository, profile="int8") as server:
+        with SyncNetClient(server.grpc_url) as client:
+            quiet = client.score(clip)
+        rows = [_at_once(server.grpc_url, clip, quiet, count, rounds) for count in CLIENTS]
+    return {"clip_s": CLIP_S, "clips_per_client": rounds, "by_clients": rows}
+
+
+def _at_once(url: str, clip: Path, quiet: Any, clients: int, rounds: int) -> dict[str, Any]:
+    transports = [_ClockedTransport(GrpcTransport(url, GrpcOptions())) for _ in range(clients)]
+    expected = np.array(quiet.mean_distances)
+
+    def score(transport: _ClockedTransport) -> float:
+        started = time.perf_counter()
+        with SyncNetClient(transport=transport) as client:
+            for _ in range(rounds):
+                actual = np.array(client.score(clip).mean_distances)
+                if np.abs(actual / expected - 1).max() > DISTANCE_TOLERANCE:
+                    raise BenchmarkError(f"{clients} clients at once change the result")
+        return time.perf_counter() - started
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        seconds = list(pool.map(score, transports))
+    wall_s = time.perf_counter() - started
+    windows = clients * rounds * quiet.windows
+    chunk_ms = [1000 * value for transport in transports for value in transport.chunk_s]
+    return {
+        "clients": clients,
+        "clips": clients * rounds,
+        "windows_per_s": windows / wall_s,
+        # 1.0: all clients were done at the same time.
+        "fairness": min(seconds) / max(seconds),
+        "chunk_ms_p50": percentile(chunk_ms, 0.5),
+        "chunk_ms_p99": percentile(chunk_ms, 0.99),
+    }

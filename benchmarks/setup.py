@@ -1,0 +1,94 @@
+"""What the benchmarks score with: full-size towers of seeded random weights, and clips."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from safetensors.torch import save_file
+
+from syncnet_client.contract import FRAME_SIZE, FRAMES_PER_SECOND, SAMPLE_RATE
+from syncnet_client.media import open_media
+from syncnet_export import build
+from syncnet_export.network import random_checkpoint
+from syncnet_server import default_model_repository
+
+SAMPLE = Path(__file__).parents[1] / "samples" / "talking-head.mp4"
+
+# The clip of the published walk-through: 36 s, whose audio ends 24 ms before its video.
+CLIP_FRAMES, CLIP_SAMPLES = 900, 575_616
+
+
+@dataclass(frozen=True)
+class FullSize:
+    """A model repository with towers as large as the published ones, in fp32 and int8."""
+
+    model_repository: Path
+    weights: Path
+    checkpoint_sha256: str
+
+
+def full_size(folder: Path, precisions: tuple[str, ...] = ("fp32", "int8")) -> FullSize:
+    """Export seeded random weights of the published layout into a copy of the repository."""
+    weights = folder / "random.safetensors"
+    save_file(random_checkpoint(seed=0), weights)
+    repository = folder / "model_repository"
+    shutil.copytree(default_model_repository(), repository, ignore=_exported_towers)
+    built = build(weights, model_repository=repository, version=1, precisions=precisions)
+    return FullSize(repository, weights, built.checkpoint_sha256)
+
+
+def write_clip(path: Path, frames: int, samples: int) -> None:
+    """Write the sample clip again and again, to this length: H.264 and PCM in Matroska.
+
+    PCM, because no lossy codec keeps the number of samples.
+    """
+    images, sound = read_sample()
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
+        video.width = video.height = FRAME_SIZE
+        video.pix_fmt = "yuv420p"
+        video.options = {"preset": "ultrafast", "crf": "20"}
+        audio = container.add_stream("pcm_s16le", rate=SAMPLE_RATE, layout="mono")
+        for index in range(frames):
+            picture = av.VideoFrame.from_ndarray(images[index % len(images)], format="rgb24")
+            picture.pts, picture.time_base = index, Fraction(1, FRAMES_PER_SECOND)
+            container.mux(video.encode(picture))
+            for start in _second_starts(index, samples):
+                piece = np.take(sound, range(start, min(start + SAMPLE_RATE, samples)), mode="wrap")
+                block = av.AudioFrame.from_ndarray(piece[None], format="s16", layout="mono")
+                block.sample_rate = SAMPLE_RATE
+                block.pts, block.time_base = start, Fraction(1, SAMPLE_RATE)
+                container.mux(audio.encode(block))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+
+
+def read_sample() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
+    """The sample clip: uint8 [T, 224, 224, 3] RGB and int16 [N]."""
+    images, sound = [], []
+    with open_media(SAMPLE) as media:
+        for block in media:
+            images += [frame.image for frame in block.frames]
+            sound.append(block.samples)
+    return np.stack(images), np.concatenate(sound)
+
+
+def _second_starts(frame: int, samples: int) -> Iterator[int]:
+    """Where the second of audio begins that goes with this frame, if one begins there."""
+    start = frame // FRAMES_PER_SECOND * SAMPLE_RATE
+    if frame % FRAMES_PER_SECOND == 0 and start < samples:
+        yield start
+
+
+def _exported_towers(folder: str, names: list[str]) -> set[str]:
+    """Version folders of the towers, which the copy gets its own of."""
+    if Path(folder).name in ("video_tower", "audio_tower"):
+        return {name for name in names if name.isdigit()}
+    return set()
