@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -48,18 +49,24 @@ def distances_of(frames: np.ndarray, audio: np.ndarray, padding: Iterable[int]) 
 
 
 class Fault:
-    """Something that happens instead of an answer to the next request of a stream."""
+    """Something that happens instead of an answer to the next request for a chunk."""
 
 
-class Abort(Fault):
-    """The stream ends with a status, as Triton ends it for a failed request."""
+@dataclass
+class Fail(Fault):
+    """The request fails: with a status in a call of its own, with a mere sentence in a stream."""
 
-    def __init__(self, code: grpc.StatusCode, sentence: str) -> None:
-        self.code, self.sentence = code, sentence
+    code: grpc.StatusCode
+    sentence: str
+    named: bool = True  # whether the stream tells which request it was
 
 
-class ErrorMessage(Fault):
-    """An error inside the stream, as from servers that do not know ``triton_grpc_error``."""
+@dataclass
+class Break(Fault):
+    """The whole stream ends with a status."""
+
+    code: grpc.StatusCode
+    sentence: str
 
 
 class EndStream(Fault):
@@ -82,8 +89,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """A gRPC server on a free port that scores with the fake towers.
 
     Args:
-        faults: what happens to the requests of streams, in order; None is a good answer, and so
-            is everything after the last.
+        faults: what happens to the requests for chunks, in order; None is a good answer, and
+            so is everything after the last.
         models: names of the models that are ready; others are not there.
         before_answer: called with each request of a stream.
     """
@@ -98,7 +105,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.faults = deque(faults)
         self.models = set(models)
         self.version = "3"
-        self.requests: list[str] = []  # ids of all chunks that arrived
+        self.streamed: list[str] = []  # ids of all chunks that arrived in streams
+        self.calls: list[str] = []  # and in calls of their own
         self.streams = 0
         self.scopes: list[str] = []
         self.metadata: dict[str, str] = {}
@@ -140,6 +148,12 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         return response
 
     def ModelInfer(self, request: Any, context: Any) -> Any:
+        if request.model_name == "syncnet":
+            self.calls.append(request.id)
+            fault = self.faults.popleft() if self.faults else None
+            if isinstance(fault, Fail):
+                context.abort(fault.code, fault.sentence)
+            return _chunk_answer(request)
         self.scopes.append(request.parameters["scope"].string_param)
         metrics = sync_metrics(_inputs(request)["DISTANCES"][0])
         return _response(
@@ -155,25 +169,22 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.metadata = dict(context.invocation_metadata())
         held: list[Any] = []
         for request in requests:
-            self.requests.append(request.id)
+            self.streamed.append(request.id)
             if self._before_answer is not None:
                 self._before_answer(request)
             fault = self.faults.popleft() if self.faults else None
-            if isinstance(fault, Abort):
+            if isinstance(fault, Break):
                 context.abort(fault.code, fault.sentence)
-            elif isinstance(fault, ErrorMessage):
-                failed = service_pb2.ModelInferResponse(id=request.id)
-                yield service_pb2.ModelStreamInferResponse(
-                    error_message="something broke", infer_response=failed
-                )
-                continue
-            elif isinstance(fault, EndStream):
+            if isinstance(fault, EndStream):
                 return
-            elif isinstance(fault, Silence):
+            if isinstance(fault, Silence):
                 while context.is_active() and not self._stopping.wait(0.02):
                     pass
                 return
-            answer = _chunk_answer(request)
+            if isinstance(fault, Fail):
+                yield _stream_error(fault.sentence, request.id if fault.named else "")
+                continue
+            answer = service_pb2.ModelStreamInferResponse(infer_response=_chunk_answer(request))
             if isinstance(fault, AnswerLate):
                 held.append(answer)
                 continue
@@ -182,6 +193,12 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
                 yield answer
             yield from held
             held.clear()
+
+
+def _stream_error(sentence: str, request_id: str) -> Any:
+    return service_pb2.ModelStreamInferResponse(
+        error_message=sentence, infer_response=service_pb2.ModelInferResponse(id=request_id)
+    )
 
 
 def _inputs(request: Any) -> dict[str, np.ndarray]:
@@ -203,6 +220,4 @@ def _response(request: Any, **outputs: np.ndarray) -> Any:
 def _chunk_answer(request: Any) -> Any:
     inputs = _inputs(request)
     distances = distances_of(inputs["FRAMES"][0], inputs["AUDIO"][0], inputs["AUDIO_PADDING"][0])
-    return service_pb2.ModelStreamInferResponse(
-        infer_response=_response(request, DISTANCES=distances[None])
-    )
+    return _response(request, DISTANCES=distances[None])

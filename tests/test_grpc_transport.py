@@ -10,11 +10,11 @@ import grpc
 import numpy as np
 import pytest
 from fakes import (
-    Abort,
     AnswerLate,
     AnswerTwice,
+    Break,
     EndStream,
-    ErrorMessage,
+    Fail,
     FakeTriton,
     Fault,
     Silence,
@@ -33,9 +33,12 @@ from syncnet_client.grpc_transport import GrpcOptions, GrpcTransport
 from syncnet_client.retry import Backoff, Failure
 from syncnet_client.transport import ChunkAnswer
 
-UNAVAILABLE = Abort(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
-REFUSED = Abort(grpc.StatusCode.INVALID_ARGUMENT, "[request id: 1] FRAMES must be uint8")
-BROKEN = Abort(grpc.StatusCode.INTERNAL, "Stub process 'mfcc_0_0' is not healthy.")
+FULL = Fail(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
+REFUSED = Fail(grpc.StatusCode.INVALID_ARGUMENT, "[request id: 1] FRAMES must be uint8")
+BROKEN = Fail(grpc.StatusCode.INTERNAL, "Stub process 'mfcc_0_0' is not healthy.")
+ANONYMOUS = Fail(grpc.StatusCode.UNAVAILABLE, "something happened", named=False)
+LOST = Break(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+RESET = Break(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
 
 
 def make_chunks(count: int) -> list[Chunk]:
@@ -97,14 +100,16 @@ def assert_all_answered_once(answers: list[ChunkAnswer]) -> None:
     "faults",
     [
         [],
-        [UNAVAILABLE],
-        [None, None, UNAVAILABLE, None, UNAVAILABLE, UNAVAILABLE],
-        [None, BROKEN, None, BROKEN],
+        [FULL],
+        [None, FULL, FULL, FULL, FULL, None, FULL],
+        [None, BROKEN, BROKEN, None, BROKEN],
+        [LOST, None, LOST, LOST],
+        [None, RESET, None, RESET],
         [AnswerTwice(), None, AnswerTwice()],
         [AnswerLate(), None, AnswerLate(), None],
         [EndStream(), None, EndStream()],
-        [None, ErrorMessage(), None, ErrorMessage()],
-        [AnswerLate(), UNAVAILABLE, AnswerTwice(), EndStream(), BROKEN],
+        [None, ANONYMOUS, None, ANONYMOUS],
+        [AnswerLate(), FULL, AnswerTwice(), EndStream(), BROKEN, LOST],
     ],
     ids=str,
 )
@@ -114,14 +119,22 @@ def test_every_chunk_is_answered_once(fake: FakeTriton, faults: list[Fault | Non
     assert not fake.faults
 
 
+def test_a_failed_chunk_does_not_disturb_the_others(fake: FakeTriton):
+    fake.faults.extend([None, FULL, None, FULL])
+    assert_all_answered_once(converse(fake))
+    assert fake.streams == 1
+    assert len(fake.streamed) == len(CHUNKS)
+    assert len(fake.calls) == 2
+
+
 def test_silence_counts_as_a_broken_stream(fake: FakeTriton):
     fake.faults.extend([None, Silence()])
     assert_all_answered_once(converse(fake, options=GrpcOptions(timeout_s=0.3)))
     assert fake.streams == 2
 
 
-def test_refusal_is_an_error_with_the_servers_sentence(fake: FakeTriton):
-    fake.faults.extend([None, REFUSED])
+def test_a_refusal_is_an_error_with_the_servers_sentence(fake: FakeTriton):
+    fake.faults.extend([None] + [REFUSED] * 6)
     with pytest.raises(InferenceError, match="FRAMES must be uint8") as caught:
         converse(fake)
     assert isinstance(caught.value.__cause__, grpc.RpcError)
@@ -132,12 +145,21 @@ def test_a_chunk_that_always_breaks_the_model_is_given_up(fake: FakeTriton):
     fake.faults.extend([BROKEN] * 10)
     with pytest.raises(InferenceError, match="not healthy"):
         converse(fake, CHUNKS[:1])
-    assert len(fake.requests) == 3
+    assert len(fake.calls) == 3
 
 
-def test_a_server_that_stays_away_is_given_up(fake: FakeTriton):
-    fake.faults.extend([UNAVAILABLE] * 1000)
-    with pytest.raises(ServerUnavailableError, match=r"has not answered for \d s: Exceeds"):
+def test_a_chunk_that_always_breaks_the_stream_is_given_up(fake: FakeTriton):
+    fake.faults.extend([RESET] * 10)
+    with pytest.raises(InferenceError, match="RST_STREAM"):
+        converse(fake, CHUNKS[:1])
+    assert fake.streams == 3
+
+
+@pytest.mark.parametrize("fault", [FULL, LOST], ids=str)
+def test_a_server_that_stays_away_is_given_up(fake: FakeTriton, fault: Fail | Break):
+    fake.faults.extend([fault] * 1000)
+    message = rf"has not answered for \d s: {fault.sentence}"
+    with pytest.raises(ServerUnavailableError, match=message):
         converse(fake, options=GrpcOptions(patience_s=0.3))
 
 
@@ -147,7 +169,7 @@ def test_a_restarted_server_goes_on_where_the_other_stopped():
         second = FakeTriton()
 
         def restart() -> None:
-            while len(first.requests) < 3:
+            while len(first.streamed) < 3:
                 time.sleep(0.01)
             first.stop()
             second.start(port)

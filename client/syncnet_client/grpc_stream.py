@@ -19,6 +19,8 @@ from syncnet_client.transport import ChunkAnswer
 
 __all__ = ["GrpcChunkStream"]
 
+POLITE_CLOSE_S = 2.0  # for the server to agree that a stream has ended
+
 
 @dataclass
 class _Pending:
@@ -42,8 +44,11 @@ class _Call:
     def send(self, request: Any) -> None:
         self._requests.put(request)
 
-    def close(self) -> None:
+    def close(self, *, answered: bool) -> None:
+        """End the stream; politely, if no answer is owed."""
         self._requests.put(None)
+        if answered:
+            self._reader.join(POLITE_CLOSE_S)
         self._rpc.cancel()
         self._reader.join()
 
@@ -65,8 +70,14 @@ class GrpcChunkStream:
     no state in the server, so it does not matter whether it had seen them, and an answer
     that comes twice is dropped.
 
+    A request that fails inside a stream comes back as a sentence without a status code, and
+    nobody can tell a full queue from a wrong shape. So it is repeated as a call of its own, whose
+    status says whether to go on. (Triton's header ``triton_grpc_error`` would give the stream a
+    status, but also end it for the chunks that are being computed.)
+
     Args:
         start: opens the RPC for an iterator of requests.
+        infer: answers one request outside of the stream, with new attempts where these help.
         backoff: decides about further attempts.
         in_flight: chunks that may be unanswered; bounds the memory.
         timeout_s: a stream that owes answers and gives none for so long counts as broken.
@@ -75,12 +86,14 @@ class GrpcChunkStream:
     def __init__(
         self,
         start: Callable[[Iterator[Any]], Any],
+        infer: Callable[[Any], Any],
         backoff: Backoff,
         *,
         in_flight: int,
         timeout_s: float,
     ) -> None:
         self._start = start
+        self._infer = infer
         self._backoff = backoff
         self._in_flight = in_flight
         self._timeout_s = timeout_s
@@ -122,10 +135,10 @@ class GrpcChunkStream:
         return self.received()
 
     def close(self) -> None:
-        self._pending.clear()
         if self._call is not None:
-            self._call.close()
+            self._call.close(answered=not self._pending)
             self._call = None
+        self._pending.clear()
 
     def _wait_for_event(self) -> None:
         assert self._call is not None, "chunks are pending only on an open stream"
@@ -134,14 +147,13 @@ class GrpcChunkStream:
         except queue.Empty:
             event = Failure("DEADLINE_EXCEEDED", f"no answer within {self._timeout_s:g} s")
         if isinstance(event, Failure):
-            self._recover(event, list(self._pending.values()))
-        elif event.error_message:
-            # Servers that do not know the header `triton_grpc_error` name no code, but the chunk.
-            blamed = self._pending.get(event.infer_response.id)
-            failure = Failure("UNKNOWN", event.error_message)
-            self._recover(failure, [blamed] if blamed else list(self._pending.values()))
-        else:
+            self._reopen(event)
+        elif not event.error_message:
             self._take(event.infer_response)
+        elif failed := self._pending.get(event.infer_response.id):
+            self._take(self._infer(failed.request))
+        else:
+            self._reopen(Failure("UNKNOWN", event.error_message))
 
     def _take(self, response: Any) -> None:
         pending = self._pending.get(response.id)
@@ -153,15 +165,15 @@ class GrpcChunkStream:
         self._answers.append(ChunkAnswer(chunk.track, chunk.first_window, distances))
         self._backoff.answered()
 
-    def _recover(self, failure: Failure, blamed: list[_Pending]) -> None:
-        """Open a new stream for what is pending, unless the failure is there to stay."""
+    def _reopen(self, failure: Failure) -> None:
+        """Send what is pending over a new stream, unless the failure is there to stay."""
         assert self._call is not None
-        self._call.close()
+        self._call.close(answered=False)
         self._call = None
         if not self._pending:
             return  # all was answered before the stream broke
         if failure.kind is Kind.DOUBTFUL:
-            for pending in blamed:
+            for pending in self._pending.values():
                 pending.doubtful_attempts += 1
         self._backoff.wait(failure, max(p.doubtful_attempts for p in self._pending.values()))
         self._call = _Call(self._start)

@@ -29,10 +29,6 @@ __all__ = ["GrpcOptions", "GrpcTransport"]
 CHECK_TIMEOUT_S = 10.0  # for questions that a living server answers at once
 _LOOPBACK = re.compile(r"^(localhost|127\.[\d.]+|\[::1\]):\d+$")
 
-# Makes Triton end a stream with a true gRPC status when a request fails. Otherwise the error comes
-# as a sentence without a code, and nobody can tell a full queue from a bad shape.
-_STATUS_HEADER = ("triton_grpc_error", "true")
-
 
 @dataclass(frozen=True)
 class GrpcOptions:
@@ -110,23 +106,24 @@ class GrpcTransport:
 
     def open_stream(self) -> GrpcChunkStream:
         def start(requests: Iterator[Any]) -> Any:
-            return self._stub.ModelStreamInfer(requests, metadata=[*self._metadata, _STATUS_HEADER])
+            return self._stub.ModelStreamInfer(requests, metadata=self._metadata)
 
         return GrpcChunkStream(
             start,
+            self._infer,
             Backoff(self._options.patience_s, self._url),
             in_flight=self._options.in_flight,
             timeout_s=self._options.timeout_s,
         )
 
     def measure(self, distances: npt.NDArray[np.float32], scope: Scope) -> Metrics:
-        request = metrics_request(distances, scope)
-        return metrics_response(
-            self._patiently(self._stub.ModelInfer, request, self._options.timeout_s)
-        )
+        return metrics_response(self._infer(metrics_request(distances, scope)))
 
     def close(self) -> None:
         self._channel.close()
+
+    def _infer(self, request: Any) -> Any:
+        return self._patiently(self._stub.ModelInfer, request, self._options.timeout_s)
 
     def _ask(self, call: Callable[..., Any], request: Any) -> Any:
         return call(request, metadata=self._metadata, timeout=CHECK_TIMEOUT_S)
