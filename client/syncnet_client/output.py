@@ -1,0 +1,203 @@
+"""Files of records that only grow, survive a kill at any moment, and tell a later run what is done.
+
+    results.jsonl     one JSON object per line: the whole result
+    results.csv       one row per record, the columns of ``records.COLUMNS`` without the lists
+    results.parquet   a folder of Parquet parts, see ``output_parquet``
+
+Every record is handed to the system before the next one is begun. A kill can leave half a record
+at the end; the next run cuts it off. A clip that failed is tried again, so it may have several
+records: the last one counts. A clip that was scored is never scored again.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from syncnet_client.errors import SyncNetError, UsageError
+from syncnet_client.records import COLUMNS, Record
+
+__all__ = ["SUFFIXES", "CsvOutput", "JsonLinesOutput", "Output", "lock", "open_output"]
+
+SUFFIXES = (".jsonl", ".csv", ".parquet")
+
+
+class Output(ABC):
+    """A destination of records, open for appending and closed to every other process.
+
+    Attributes:
+        done: clips that have been scored, in this run or an earlier one.
+    """
+
+    def __init__(self) -> None:
+        self.done: set[str] = set()
+
+    def append(self, record: Record) -> None:
+        """Add a record."""
+        self._write(record)
+        self._note(record.clip, ok=record.ok)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Make everything durable and let go of the file."""
+
+    @abstractmethod
+    def _write(self, record: Record) -> None: ...
+
+    def _note(self, clip: str, *, ok: bool) -> None:
+        if ok:
+            self.done.add(clip)
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_output(path: Path) -> Output:
+    """Open ``path`` for appending; its suffix chooses the format.
+
+    Raises:
+        UsageError: the suffix is unknown, or the file holds something else.
+        SyncNetError: another process writes to it, or the extra ``parquet`` is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"cannot write {path}: use one of the suffixes {', '.join(SUFFIXES)}")
+    try:
+        if suffix == ".jsonl":
+            return JsonLinesOutput(path)
+        if suffix == ".csv":
+            return CsvOutput(path)
+        from syncnet_client.output_parquet import ParquetOutput
+
+        return ParquetOutput(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def lock(descriptor: int, path: Path) -> None:
+    """Take hold of an open file or folder until it is closed.
+
+    Raises:
+        SyncNetError: another process has it.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise SyncNetError(f"{path} is being written by another run") from error
+
+
+class _TextOutput(Output):
+    """Records as text, one after the other in one file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._file = path.open("a+b")
+        try:
+            lock(self._file.fileno(), path)
+            for record in self.records():
+                self._note(record.clip, ok=record.ok)
+            # Nothing is cut off a file that holds something else: reading it fails first.
+            self._file.truncate(sum(len(text) for text in self._complete_texts()))
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def records(self) -> Iterator[Record]:
+        """Read what has been written, the oldest first.
+
+        Raises:
+            UsageError: the file holds something else.
+        """
+        try:
+            for text in self._complete_texts():
+                record = self._parse(text.decode())
+                if record is not None:
+                    yield record
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise UsageError(f"{self._path} holds something that is not a record") from error
+
+    def close(self) -> None:
+        """Make everything durable and let go of the file."""
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def _append_text(self, text: str) -> None:
+        self._file.write(text.encode())
+        self._file.flush()
+
+    def _complete_texts(self) -> Iterator[bytes]:
+        """The text of each record, its line break included; without half a record at the end."""
+        self._file.seek(0)
+        for line in self._file:
+            if line.endswith(b"\n"):
+                yield line
+
+    @abstractmethod
+    def _parse(self, text: str) -> Record | None:
+        """The record in a text; None for a header."""
+
+
+class JsonLinesOutput(_TextOutput):
+    """One JSON object per line."""
+
+    def _write(self, record: Record) -> None:
+        self._append_text(record.to_json() + "\n")
+
+    def _parse(self, text: str) -> Record:
+        return Record.from_dict(json.loads(text))
+
+
+class CsvOutput(_TextOutput):
+    """A header and one row per record."""
+
+    HEADER = tuple(column.name for column in COLUMNS if not column.kind.startswith("list"))
+
+    def _write(self, record: Record) -> None:
+        if self.size == 0:
+            self._append_row(self.HEADER)
+        row = record.to_row()
+        self._append_row(["" if row[name] is None else row[name] for name in self.HEADER])
+
+    def _append_row(self, values: Iterable[Any]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerow(values)
+        self._append_text(text.getvalue())
+
+    def _complete_texts(self) -> Iterator[bytes]:
+        # A line break between quotes belongs to a value: a record is complete where a line ends
+        # after an even number of quotes.
+        record = b""
+        for line in super()._complete_texts():
+            record += line
+            if record.count(b'"') % 2 == 0:
+                yield record
+                record = b""
+
+    def _parse(self, text: str) -> Record | None:
+        (values,) = csv.reader(io.StringIO(text, newline=""), strict=True)
+        if tuple(values) == self.HEADER:
+            return None
+        return Record.from_dict(dict(zip(self.HEADER, values, strict=True)))
