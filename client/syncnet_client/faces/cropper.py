@@ -1,0 +1,231 @@
+"""Frames in, 224x224 face crops out, with a finite look-ahead.
+
+A crop is settled about ten frames after its frame: six that the median needs, and the next
+detection. Where a face is lost it takes up to 25 frames more. So memory does not depend on the
+length of the clip.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Literal
+
+from syncnet_client.contract import FRAME_SIZE
+from syncnet_client.errors import NoFaceError, UsageError
+from syncnet_client.faces.crops import cut_out, fit
+from syncnet_client.faces.cuts import CutDetector
+from syncnet_client.faces.detectors import Detector, HaarDetector, YuNetDetector
+from syncnet_client.faces.tracks import HOLD_FRAMES, LOOK_EVERY, SceneTracker, Track
+from syncnet_client.faces.types import (
+    Box,
+    CropEvent,
+    CroppedFrame,
+    Cropper,
+    CropSummary,
+    EndReason,
+    TrackEnd,
+    TrackFrames,
+)
+from syncnet_client.media import Frame
+from syncnet_client.media.clock import clock_text
+
+__all__ = ["CropMode", "FaceCropper", "FixedCropper", "make_cropper"]
+
+CropMode = Literal["auto", "none"] | tuple[int, int, int, int]
+
+
+def make_cropper(
+    mode: CropMode = "auto",
+    *,
+    detector: Detector | None = None,
+    yunet: str | Path | None = None,
+) -> Cropper:
+    """Make the cropper for one clip.
+
+    Args:
+        mode: "auto" finds faces; a clip of 224x224 is taken for cropped and left alone.
+            "none" resizes the whole frame. (x, y, width, height) in pixels is cut out as it is.
+        detector: what finds faces; by default OpenCV's Haar cascade.
+        yunet: path of YuNet's ONNX file, to use that instead.
+
+    Raises:
+        UsageError: the mode or the file is not one of those.
+    """
+    if mode == "none":
+        return FixedCropper(None)
+    if mode == "auto":
+        if detector is None:
+            detector = HaarDetector() if yunet is None else YuNetDetector(yunet)
+        return FaceCropper(detector)
+    if isinstance(mode, str) or len(mode) != 4 or min(mode[2:]) < 1:
+        raise UsageError(f"crop must be auto, none or X,Y,W,H with a positive size, not {mode}")
+    return FixedCropper(Box(*mode))
+
+
+class FixedCropper:
+    """The same part of every frame: one track, no look-ahead.
+
+    Args:
+        box: what to cut out; None for the whole frame.
+    """
+
+    def __init__(self, box: Box | None) -> None:
+        self._box = box
+        self._count = 0
+
+    @property
+    def summary(self) -> CropSummary:
+        """What has been cropped so far."""
+        return CropSummary(frames=self._count, tracks=1 if self._count else 0)
+
+    def push(self, frames: list[Frame]) -> list[CropEvent]:
+        """Take consecutive frames and return their crops.
+
+        Raises:
+            UsageError: the box reaches out of the picture.
+        """
+        if not frames:
+            return []
+        self._count += len(frames)
+        return [TrackFrames(0, [self._crop(frame) for frame in frames])]
+
+    def flush(self) -> list[CropEvent]:
+        """End the track."""
+        return [TrackEnd(0, "end")] if self._count else []
+
+    def _crop(self, frame: Frame) -> CroppedFrame:
+        height, width = frame.image.shape[:2]
+        box = self._box
+        if box is None:
+            image = fit(frame.image)
+            return CroppedFrame(frame.index, frame.time, image, Box(0, 0, width, height), True)
+        if box.x < 0 or box.y < 0 or box.x + box.width > width or box.y + box.height > height:
+            text = ",".join(str(round(value)) for value in box)
+            raise UsageError(f"crop {text} is not inside the picture of {width}x{height} pixels")
+        return CroppedFrame(frame.index, frame.time, cut_out(frame.image, box), box, True)
+
+
+class FaceCropper:
+    """The faces of a clip, each a track that ends with its scene.
+
+    Args:
+        detector: what finds faces.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._tracker = SceneTracker(detector)
+        self._cuts = CutDetector()
+        self._cut_count = 0
+        self._scene_start = 0
+        self._count = 0
+        self._pending: Frame | None = None  # not known yet whether a scene begins with it
+        self._frames: deque[Frame] = deque()  # those that tracks still need
+        self._first: Frame | None = None
+        self._ready_made: FixedCropper | None = None
+
+    @property
+    def summary(self) -> CropSummary:
+        """What has been found so far."""
+        if self._ready_made is not None:
+            return self._ready_made.summary
+        ignored = self._tracker.ignored
+        warning = f"{ignored} regions that resemble a face too briefly or too faintly were ignored"
+        return CropSummary(
+            frames=self._count,
+            tracks=self._tracker.believed,
+            ignored=ignored,
+            cuts=self._cut_count,
+            warnings=(warning,) if ignored else (),
+        )
+
+    def push(self, frames: list[Frame]) -> list[CropEvent]:
+        """Take consecutive frames and return the crops that are settled by now."""
+        if self._first is None and frames:
+            self._first = frames[0]
+            if self._first.image.shape[:2] == (FRAME_SIZE, FRAME_SIZE):
+                self._ready_made = FixedCropper(None)
+        if self._ready_made is not None:
+            return self._ready_made.push(frames)
+        events: list[CropEvent] = []
+        for frame in frames:
+            self._count += 1
+            cut = self._cuts.push(frame.image)
+            events += self._advance(cut)
+            self._pending = frame
+        return events
+
+    def flush(self) -> list[CropEvent]:
+        """Return the rest, at the end of the clip.
+
+        Raises:
+            NoFaceError: no face was found in the whole clip.
+        """
+        if self._ready_made is not None:
+            return self._ready_made.flush()
+        last = self._pending
+        events = self._advance(self._cuts.finish())
+        self._pending = None
+        events += self._end_scene("end")
+        if not self._tracker.believed and self._first is not None and last is not None:
+            raise NoFaceError(
+                f"no face was found: {self._count} frames from {clock_text(self._first.time)} to "
+                f"{clock_text(last.time)} were searched with the {self._detector.name}; give the "
+                "face's place with --crop X,Y,W,H, or --crop none if it fills the frame"
+            )
+        return events
+
+    def _advance(self, cut: bool) -> list[CropEvent]:
+        """Take in the pending frame, now that it is known whether a scene begins with it."""
+        frame = self._pending
+        if frame is None:
+            return []
+        events: list[CropEvent] = []
+        if not self._frames or cut or frame.image.shape != self._frames[-1].image.shape:
+            if self._frames:
+                self._cut_count += 1
+                events += self._end_scene("cut")
+            self._scene_start = frame.index
+            self._tracker.begin_scene(frame.index)
+        self._frames.append(frame)
+        if (frame.index - self._scene_start) % LOOK_EVERY == 0:
+            ended = self._tracker.look(frame.index, frame.image, self._frames[0].index)
+            for track in ended:
+                events += self._collect(track, "lost")
+            for track in self._tracker.tracks:
+                if track.number is not None:
+                    events += self._collect(track)
+        self._forget(frame.index)
+        return events
+
+    def _end_scene(self, reason: EndReason) -> list[CropEvent]:
+        events: list[CropEvent] = []
+        if self._frames:
+            for track in self._tracker.end_scene(self._frames[-1].index):
+                events += self._collect(track, reason)
+            self._frames.clear()
+        return events
+
+    def _collect(self, track: Track, end: EndReason | None = None) -> list[CropEvent]:
+        """Cut out what is settled of a track."""
+        assert track.number is not None
+        crops = []
+        oldest = self._frames[0].index
+        while track.next_frame < track.settled():
+            frame = self._frames[track.next_frame - oldest]
+            box, detected = track.take()
+            image = cut_out(frame.image, box)
+            crops.append(CroppedFrame(frame.index, frame.time, image, box, detected))
+        events: list[CropEvent] = [TrackFrames(track.number, crops)] if crops else []
+        if end is not None:
+            events.append(TrackEnd(track.number, end))
+        return events
+
+    def _forget(self, newest: int) -> None:
+        """Let go of frames that no track can need any more."""
+        needed = min((track.next_frame for track in self._tracker.tracks), default=newest)
+        if newest - self._scene_start <= HOLD_FRAMES:
+            needed = min(needed, self._scene_start)
+        while len(self._frames) > 1 and self._frames[0].index < needed:
+            self._frames.popleft()

@@ -1,0 +1,66 @@
+"""Notice scene cuts.
+
+Two frames belong to different scenes when thumbnails of them differ both in brightness, on
+average, and in pattern (their correlation): a change of exposure keeps the pattern, a person who
+moves in front of a still background changes little on average. One frame that differs from both
+its neighbours, which are alike, is a flash and no cut.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CutDetector"]
+
+THUMBNAIL = 16  # pixels, both sides
+SUBSAMPLED = 128  # pixels, roughly: enough for a thumbnail, and cheap
+LEAST_DIFFERENCE = 12.0  # mean absolute difference, of 255
+MOST_ALIKE = 0.7  # correlation
+FLAT = 2.0  # standard deviation below which an image has no pattern
+
+
+class CutDetector:
+    """Tell for each frame, one frame later, whether a new scene begins with it."""
+
+    def __init__(self) -> None:
+        self._scene: npt.NDArray[np.float32] | None = None  # last frame that is no flash
+        self._pending: npt.NDArray[np.float32] | None = None
+
+    def push(self, image: npt.NDArray[np.uint8]) -> bool:
+        """Take a frame and tell whether the one *before* it is the first of a scene."""
+        following = _thumbnail(image)
+        cut = self._settle(following)
+        self._pending = following
+        return cut
+
+    def finish(self) -> bool:
+        """Tell whether the last frame is the first of a scene."""
+        return self._settle(self._pending)
+
+    def _settle(self, following: npt.NDArray[np.float32] | None) -> bool:
+        pending, scene = self._pending, self._scene
+        if pending is None or following is None:
+            return False
+        if scene is None or not _differ(scene, pending):
+            self._scene = pending
+            return False
+        if not _differ(scene, following):
+            return False  # a flash
+        self._scene = pending
+        return True
+
+
+def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    step = max(1, min(image.shape[:2]) // SUBSAMPLED)
+    small = cv2.resize(image[::step, ::step], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.float32)
+
+
+def _differ(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> bool:
+    if np.abs(first - second).mean() < LEAST_DIFFERENCE:
+        return False
+    if min(first.std(), second.std()) < FLAT:
+        return True
+    return bool(np.corrcoef(first.ravel(), second.ravel())[0, 1] < MOST_ALIKE)
