@@ -174,6 +174,7 @@ class Server:
             f"--metrics-port={metrics_port}",
             f"--exit-timeout-secs={self._exit_timeout_s}",
             f"--backend-config=python,shm-region-prefix-name={self._token}-",
+            "--metrics-config=summary_latencies=true",  # percentiles, as in the container
         ]
         if self._profile:
             arguments.append(f"--model-config-name={self._profile}")
