@@ -1,11 +1,12 @@
 """The form of the towers that is served: the published network, rewritten exactly.
 
-Three things differ from the published form, and the numbers stay the same:
+Four things differ from the published form, and the numbers stay the same:
 
 * Batch norm is folded into the layer before it.
 * The first video convolution sees five frames of three colours at once, and every later one a
   single frame, so 3-D convolutions over time are 2-D ones over 15 channels. That is faster on
   every runtime.
+* The last convolution of a tower covers its whole input, so it is a fully connected layer.
 * The video tower cuts its windows itself, from consecutive frames as they come from a decoder
   (RGB bytes, colours last): every frame is sent once, not once per window it is part of. The
   published network takes BGR, so the first convolution's channels are in reverse order here.
@@ -76,6 +77,9 @@ AUDIO = TowerSpec(
 TOWERS = (VIDEO, AUDIO)
 
 
+_Convolution = (nn.Conv2d, nn.Conv3d)
+
+
 @dataclass(frozen=True)
 class LayerWeight:
     """The weight of a folded layer as the product it was made from: ``raw * factor``.
@@ -95,27 +99,42 @@ class ServedTower(nn.Module):
 
     Attributes:
         spec: names and shapes of its tensors.
+        late_cast: whether frames are cut into windows as bytes, and become floats right before
+            the first convolution, as int8 wants them. Otherwise they become floats first: TensorRT
+            takes bytes as an input, and does nothing else with them.
         weights: how the weight of each layer was made, by its name in this module.
     """
 
-    def __init__(self, spec: TowerSpec, convolutions: nn.Sequential, head: nn.Sequential) -> None:
+    def __init__(
+        self,
+        spec: TowerSpec,
+        convolutions: nn.Sequential,
+        head: nn.Sequential,
+        *,
+        late_cast: bool = False,
+    ) -> None:
         super().__init__()
         self.spec = spec
+        self.late_cast = late_cast
         self.weights: dict[str, LayerWeight] = {}
+        modules = [*convolutions, *head]
+        last = max(
+            index for index, module in enumerate(modules) if isinstance(module, _Convolution)
+        )
         layers: list[nn.Module] = []
-        for part in (convolutions, head):
-            if part is head:
+        for index, module in enumerate(modules):
+            if index == last:
                 layers.append(nn.Flatten(1))
-            modules = list(part)
-            for layer, following in zip(modules, [*modules[1:], None], strict=True):
-                if isinstance(layer, (nn.Conv2d, nn.Conv3d, nn.Linear)):
-                    served, weight = _fold(layer, following)
-                    self.weights[f"layers.{len(layers)}.weight"] = weight
-                    layers.append(served)
-                elif isinstance(layer, nn.ReLU):
-                    layers.append(nn.ReLU())
-                elif isinstance(layer, (nn.MaxPool2d, nn.MaxPool3d)):
-                    layers.extend(_pool(layer))
+            if isinstance(module, (*_Convolution, nn.Linear)):
+                # Every layer is followed by its norm, but for the last, which has none.
+                norm = modules[index + 1] if index + 1 < len(modules) else None
+                served, weight = _fold(module, norm, flat=index >= last)
+                self.weights[f"layers.{len(layers)}.weight"] = weight
+                layers.append(served)
+            elif isinstance(module, nn.ReLU):
+                layers.append(nn.ReLU())
+            elif isinstance(module, (nn.MaxPool2d, nn.MaxPool3d)):
+                layers.extend(_pool(module))
         self.layers = nn.Sequential(*layers)
         self.eval()
 
@@ -131,38 +150,39 @@ class ServedTower(nn.Module):
         """
         batch, count = inputs.shape[0], inputs.shape[1] - self.spec.surplus
         windows = self._video_windows(inputs) if self.spec is VIDEO else inputs.unsqueeze(2)
-        embeddings: Tensor = self.layers(windows.flatten(0, 1))
+        embeddings: Tensor = self.layers(windows.flatten(0, 1).float())
         return embeddings.reshape(batch, count, -1)
 
-    @staticmethod
-    def _video_windows(frames: Tensor) -> Tensor:
-        """uint8 [B, K+4, 224, 224, 3] to float [B, K, 15, 224, 224], channel 3 * frame + colour.
-
-        The cast stands first: TensorRT takes bytes as an input, and does nothing else with them.
-        """
-        planes = frames.float().permute(0, 1, 4, 2, 3)
+    def _video_windows(self, frames: Tensor) -> Tensor:
+        """[B, K+4, 224, 224, 3] to [B, K, 15, 224, 224], channel 3 * frame + colour."""
+        if not self.late_cast:
+            frames = frames.float()
+        planes = frames.permute(0, 1, 4, 2, 3)
         last = WINDOW_FRAMES - 1
         shifted = [planes[:, start : start - last or None] for start in range(WINDOW_FRAMES)]
         return torch.cat(shifted, dim=2)
 
 
-def serving_form(network: SyncNet, spec: TowerSpec) -> ServedTower:
-    """The tower of a network in eval mode, in the form that is served."""
+def serving_form(network: SyncNet, spec: TowerSpec, *, late_cast: bool = False) -> ServedTower:
+    """The tower of a network in eval mode, in the form that is served (see `ServedTower`)."""
     if spec is VIDEO:
-        return ServedTower(spec, network.netcnnlip, network.netfclip)
-    return ServedTower(spec, network.netcnnaud, network.netfcaud)
+        return ServedTower(spec, network.netcnnlip, network.netfclip, late_cast=late_cast)
+    return ServedTower(spec, network.netcnnaud, network.netfcaud, late_cast=late_cast)
 
 
 def _fold(
-    layer: nn.Conv2d | nn.Conv3d | nn.Linear, norm: nn.Module | None
+    layer: nn.Conv2d | nn.Conv3d | nn.Linear, norm: nn.Module | None, *, flat: bool
 ) -> tuple[nn.Module, LayerWeight]:
     """The layer with the norm that follows it, if one does, folded in; computed in fp64.
 
     norm(Wx + b) = g (Wx + b - m) / s + h = (g/s) W x + (g/s) (b - m) + h, per output channel.
+    A `flat` layer comes out fully connected.
     """
     raw = layer.weight.detach()
     if isinstance(layer, nn.Conv3d):
         raw = _without_time(raw)
+    if flat:
+        raw = raw.flatten(1)
     assert layer.bias is not None  # every layer of the published network has one
     bias = layer.bias.detach().double()
     factor = None
@@ -173,8 +193,8 @@ def _fold(
         bias = scale * (bias - norm.running_mean.double()) + norm.bias.detach().double()
         factor = scale.float().reshape(-1, *[1] * (raw.ndim - 1))
     served: nn.Module
-    if isinstance(layer, nn.Linear):
-        served = nn.Linear(layer.in_features, layer.out_features)
+    if flat or isinstance(layer, nn.Linear):
+        served = nn.Linear(raw.shape[1], raw.shape[0])
     else:
         served = nn.Conv2d(
             raw.shape[1],
