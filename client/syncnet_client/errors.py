@@ -6,6 +6,7 @@
     │   ├── NoVideoError        it has no video stream
     │   ├── NoAudioError        it has no audio stream
     │   └── NoFaceError         no face was found in it
+    ├── UntrustedError          what was measured is not good enough to act upon
     ├── ClipTooShortError       fewer than 6 frames of it have both picture and sound
     └── ServerError             the fault is on the way to the server or in it
         ├── ServerUnavailableError   no answer: not started, not reachable, or gone for too long
@@ -27,6 +28,7 @@ __all__ = [
     "ServerError",
     "ServerUnavailableError",
     "SyncNetError",
+    "UntrustedError",
     "UsageError",
 ]
 
@@ -57,6 +59,10 @@ class NoFaceError(MediaError):
 
 class ClipTooShortError(SyncNetError):
     """Fewer than 6 frames of the clip have both picture and sound."""
+
+
+class UntrustedError(SyncNetError):
+    """The offset is not trusted, so nothing was done with it."""
 
 
 class ServerError(SyncNetError):
