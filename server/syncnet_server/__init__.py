@@ -2,6 +2,7 @@
 
 from syncnet_server.errors import ServerError
 from syncnet_server.repository import default_model_repository, load_model_module
+from syncnet_server.security import Tls
 from syncnet_server.server import Server
 
-__all__ = ["Server", "ServerError", "default_model_repository", "load_model_module"]
+__all__ = ["Server", "ServerError", "Tls", "default_model_repository", "load_model_module"]

@@ -1,10 +1,12 @@
 """Run tritonserver for as long as the process that asked for it lives, then clean up.
 
 This file is run as a script, in a session of its own, between the process that uses a `Server`
-and tritonserver. Its standard input is a lifeline: the first line is the job as JSON, and end of
-file means "stop now", however the other side came to its end. So nothing is left behind even when
-the parent is killed with SIGKILL. It imports the standard library alone, and stays single-threaded
-because Linux ties a death signal to the thread that asked for it.
+and tritonserver. Its standard input is a lifeline: the first line is the job as JSON, and after it
+another byte or the end of file means "stop", however the other side came to its end. So nothing is
+left behind even when the parent is killed with SIGKILL. A signal kills tritonserver at once.
+
+It imports the standard library alone, and stays single-threaded because Linux ties a death signal
+to the thread that asked for it.
 """
 
 from __future__ import annotations
@@ -58,14 +60,17 @@ def remove_traces(work: Path, shared_memory_prefix: str) -> None:
 
 def main() -> None:
     """Read the job, run tritonserver, wait for the lifeline to end, clean up."""
+    server: subprocess.Popen[bytes] | None = None
     stop = False
 
-    def on_signal(_signum: int, _frame: object) -> None:
+    def kill_server(_signum: int, _frame: object) -> None:
         nonlocal stop
         stop = True
+        if server is not None:
+            server.kill()
 
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, kill_server)
+    signal.signal(signal.SIGINT, kill_server)
     # Stubs of the Python backend whose tritonserver died become children of this process.
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -74,7 +79,6 @@ def main() -> None:
     lifeline = sys.stdin.fileno()
     job = _read_job(lifeline)
     work = Path(job["work"])
-    server: subprocess.Popen[bytes] | None = None
     try:
         write_work_folder(work, job["copies"], job["links"], job["texts"])
         with Path(job["log"]).open("ab") as log:
@@ -87,6 +91,7 @@ def main() -> None:
                 preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
             )
         reported = False
+        # A forked child of the parent may hold the lifeline open, so look for the parent, too.
         while not stop and os.getppid() == parent:
             if not reported and server.poll() is not None:
                 # The parent may still want to read the log: stay until it lets go.
@@ -94,7 +99,7 @@ def main() -> None:
                     os.write(sys.stdout.fileno(), f"{server.returncode}\n".encode())
                 reported = True
             readable, _, _ = select.select([lifeline], [], [], _POLL_S)
-            if readable and not os.read(lifeline, 4096):
+            if readable:
                 break
     finally:
         if server is not None:

@@ -19,11 +19,15 @@ from types import TracebackType
 
 from syncnet_server import guardian
 from syncnet_server.errors import ServerError
-from syncnet_server.locate import locate
-from syncnet_server.log import startup_failure
+from syncnet_server.locate import Installation, locate
+from syncnet_server.log import port_taken, startup_failure
 from syncnet_server.repository import check_profile, default_model_repository
+from syncnet_server.security import Tls, restrictions
 
 _READY_POLL_S = 0.1
+_ATTEMPTS = 3
+_LOOPBACK = "127.0.0.1"
+_EVERYWHERE = "0.0.0.0"
 
 
 class Server:
@@ -38,14 +42,23 @@ class Server:
     Args:
         model_repository: folder to serve; `default_model_repository()` if not given.
         profile: serve `configs/<profile>.pbtxt` of the models that have one; `config.pbtxt` if
-            not given.
-        host: address to listen on.
+            not given, or "default".
+        host: IPv4 address or name to listen on.
+        http_host: the same for HTTP; `host` if not given, but 127.0.0.1 with TLS.
         grpc_port, http_port, metrics_port: ports to listen on; a free one each if not given.
         startup_timeout_s: seconds to wait for every model to be ready.
         exit_timeout_s: seconds that requests in flight have to finish at the end.
+        tls: certificates for gRPC; without, it is not encrypted.
+        admin_key: what administrative calls must show; see `syncnet_server.security`.
+        trace: settings of Triton's tracing, each as `--trace-config` takes it.
         log_file: append tritonserver's log to this file; otherwise it goes with the server.
         verbose: level of tritonserver's verbose log, 0 for none.
         extra_arguments: more options for tritonserver, as on its command line.
+
+    Attributes:
+        grpc_url, http_url, metrics_url: HOST:PORT of each once started.
+        log_path: file with tritonserver's log.
+        log_start: where in that file the log of this server starts, in bytes.
     """
 
     def __init__(
@@ -53,27 +66,36 @@ class Server:
         model_repository: str | os.PathLike[str] | None = None,
         profile: str | None = None,
         *,
-        host: str = "127.0.0.1",
+        host: str = _LOOPBACK,
+        http_host: str | None = None,
         grpc_port: int | None = None,
         http_port: int | None = None,
         metrics_port: int | None = None,
         startup_timeout_s: float = 180.0,
         exit_timeout_s: int = 30,
+        tls: Tls | None = None,
+        admin_key: str | None = None,
+        trace: Sequence[str] = (),
         log_file: str | os.PathLike[str] | None = None,
         verbose: int = 0,
         extra_arguments: Sequence[str] = (),
     ) -> None:
         self._model_repository = model_repository
-        self._profile = profile
+        self._profile = None if profile == "default" else profile
         self._host = host
+        self._http_host = http_host or (_LOOPBACK if tls else host)
         self._ports = (grpc_port, http_port, metrics_port)
         self._startup_timeout_s = startup_timeout_s
         self._exit_timeout_s = exit_timeout_s
+        self._tls = tls
+        self._admin_key = admin_key
+        self._trace = list(trace)
         self._verbose = verbose
         self._extra_arguments = list(extra_arguments)
         self._token = f"syncnet-server-{os.getpid()}-{secrets.token_hex(4)}"
         self._work = Path(tempfile.gettempdir()) / self._token
         self.log_path = Path(log_file).resolve() if log_file else self._work / "tritonserver.log"
+        self.log_start = 0
         self._guardian: subprocess.Popen[bytes] | None = None
         self.grpc_url = self.http_url = self.metrics_url = ""
 
@@ -100,7 +122,91 @@ class Server:
         installation = locate()
         repository = Path(self._model_repository or default_model_repository()).resolve()
         check_profile(repository, self._profile)
-        ports = _fill_ports(self._host, self._ports)
+        hosts = [_resolve(host) for host in (self._host, self._http_host, self._host)]
+        for attempt in range(1, _ATTEMPTS + 1):
+            ports = _fill_ports(hosts, self._ports)
+            arguments = self._arguments(repository, hosts, ports)
+            try:
+                self._launch(installation, arguments)
+                self.grpc_url, self.http_url, self.metrics_url = (
+                    f"{_LOOPBACK if host == _EVERYWHERE else host}:{port}"
+                    for host, port in zip(hosts, ports, strict=True)
+                )
+                self._wait_until_ready()
+                return
+            except _PortTakenError:
+                self.stop()
+                # Somebody else took a port that was free a moment ago.
+                if None not in self._ports or attempt == _ATTEMPTS:
+                    raise
+            except BaseException:
+                self.stop()
+                raise
+
+    def stop(self) -> None:
+        """Stop tritonserver: requests in flight may finish, then everything is removed.
+
+        Interrupted by an exception, as of a second Ctrl-C, it does not wait for requests.
+        """
+        process = self._guardian
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        # A byte, because a forked child of this process may hold the pipe open.
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        try:
+            process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            process.stdout.close()
+            self._guardian = None
+            # The guardian has done this, unless somebody killed it.
+            guardian.remove_traces(self._work, self._token)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until tritonserver ends by itself; return whether it has ended."""
+        if self._guardian is None or self._guardian.stdout is None:
+            return True
+        readable, _, _ = select.select([self._guardian.stdout], [], [], timeout_s)
+        return bool(readable)
+
+    @property
+    def log(self) -> str:
+        """What tritonserver has logged since it was started."""
+        with contextlib.suppress(FileNotFoundError), self.log_path.open("rb") as log:
+            log.seek(self.log_start)
+            return log.read().decode("utf-8", errors="replace")
+        return ""
+
+    def _arguments(self, repository: Path, hosts: Sequence[str], ports: Sequence[int]) -> list[str]:
+        arguments = [
+            f"--model-repository={repository}",
+            "--model-control-mode=none",
+            f"--exit-timeout-secs={self._exit_timeout_s}",
+            f"--backend-config=python,shm-region-prefix-name={self._token}-",
+        ]
+        for service, host, port in zip(("grpc", "http", "metrics"), hosts, ports, strict=True):
+            arguments += [f"--{service}-address={host}", f"--{service}-port={port}"]
+        if self._profile:
+            arguments.append(f"--model-config-name={self._profile}")
+        if self._verbose:
+            arguments.append(f"--log-verbose={self._verbose}")
+        if self._tls:
+            arguments += self._tls.arguments()
+        arguments += restrictions(hosts[0], tls=bool(self._tls), admin_key=self._admin_key)
+        arguments += [f"--trace-config={setting}" for setting in self._trace]
+        return arguments + self._extra_arguments
+
+    def _launch(self, installation: Installation, arguments: list[str]) -> None:
+        self.log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         job = {
             "work": str(self._work),
             "copies": {name: str(source) for name, source in installation.copies.items()},
@@ -108,9 +214,8 @@ class Server:
             "texts": dict(installation.texts),
             "command": [
                 str(installation.executable),
-                *self._arguments(repository, ports),
                 *installation.arguments(self._work),
-                *self._extra_arguments,
+                *arguments,
             ],
             "environment": installation.environment(self._work),
             "log": str(self.log_path),
@@ -123,70 +228,17 @@ class Server:
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for this process, which then stops the server
         )
-        try:
-            assert self._guardian.stdin is not None
-            self._guardian.stdin.write(json.dumps(job).encode() + b"\n")
-            self._guardian.stdin.flush()
-            reachable = {"0.0.0.0": "127.0.0.1"}.get(self._host, self._host)
-            self.grpc_url, self.http_url, self.metrics_url = (f"{reachable}:{p}" for p in ports)
-            self._wait_until_ready()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Stop tritonserver: requests in flight may finish, then everything is removed."""
-        if self._guardian is None:
-            return
         assert self._guardian.stdin is not None
-        assert self._guardian.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._guardian.stdin.close()
-        self._guardian.wait()
-        self._guardian.stdout.close()
-        self._guardian = None
-        guardian.remove_traces(self._work, self._token)
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until tritonserver ends by itself; return whether it has ended."""
-        if self._guardian is None or self._guardian.stdout is None:
-            return True
-        readable, _, _ = select.select([self._guardian.stdout], [], [], timeout_s)
-        return bool(readable)
-
-    @property
-    def log(self) -> str:
-        """What tritonserver has logged so far."""
-        with contextlib.suppress(FileNotFoundError):
-            return self.log_path.read_text(encoding="utf-8", errors="replace")
-        return ""
-
-    def _arguments(self, repository: Path, ports: Sequence[int]) -> list[str]:
-        grpc_port, http_port, metrics_port = ports
-        arguments = [
-            f"--model-repository={repository}",
-            "--model-control-mode=none",
-            f"--grpc-address={self._host}",
-            f"--http-address={self._host}",
-            f"--metrics-address={self._host}",
-            f"--grpc-port={grpc_port}",
-            f"--http-port={http_port}",
-            f"--metrics-port={metrics_port}",
-            f"--exit-timeout-secs={self._exit_timeout_s}",
-            f"--backend-config=python,shm-region-prefix-name={self._token}-",
-            "--metrics-config=summary_latencies=true",  # percentiles, as in the container
-        ]
-        if self._profile:
-            arguments.append(f"--model-config-name={self._profile}")
-        if self._verbose:
-            arguments.append(f"--log-verbose={self._verbose}")
-        return arguments
+        self._guardian.stdin.write(json.dumps(job).encode() + b"\n")
+        self._guardian.stdin.flush()
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._startup_timeout_s
         while not _is_ready(self.http_url):
             if self.wait(_READY_POLL_S):
-                raise ServerError(f"tritonserver did not start: {startup_failure(self.log)}")
+                log = self.log
+                failure = _PortTakenError if port_taken(log) else ServerError
+                raise failure(f"tritonserver did not start: {startup_failure(log)}")
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"tritonserver was not ready within {self._startup_timeout_s:g} s; "
@@ -194,15 +246,35 @@ class Server:
                 )
 
 
-def _fill_ports(host: str, ports: Sequence[int | None]) -> list[int]:
-    """Replace each missing port by a free one; all are held at once so that no two are equal."""
+class _PortTakenError(ServerError):
+    """Another process listens on a port."""
+
+
+def _resolve(host: str) -> str:
+    try:
+        return socket.gethostbyname(host)
+    except OSError as error:
+        raise ServerError(f"cannot listen on {host}: {error.strerror}") from error
+
+
+def _fill_ports(hosts: Sequence[str], ports: Sequence[int | None]) -> list[int]:
+    """Check that each port is free, and replace the missing ones by free ones.
+
+    All are held at once, so that no two are equal.
+
+    Raises:
+        ServerError: a port is taken, or not for this process.
+    """
     with contextlib.ExitStack() as stack:
         filled = []
-        for port in ports:
-            if port is None:
-                listener = stack.enter_context(socket.create_server((host, 0)))
-                port = int(listener.getsockname()[1])
-            filled.append(port)
+        for host, port in zip(hosts, ports, strict=True):
+            try:
+                listener = stack.enter_context(socket.create_server((host, port or 0)))
+            except OSError as error:
+                raise ServerError(
+                    f"cannot listen on {host}:{port or ''}: {os.strerror(error.errno or 0)}"
+                ) from error
+            filled.append(int(listener.getsockname()[1]))
         return filled
 
 

@@ -1,0 +1,159 @@
+"""Command line: `syncnet-server` runs tritonserver in the foreground until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from syncnet_server.errors import ServerError
+from syncnet_server.log import LogFollower, is_problem
+from syncnet_server.security import Tls
+from syncnet_server.server import Server
+
+_POLL_S = 0.5
+_SHARED_MEMORY_WANTED_BYTES = 256 << 20
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def serve(
+    model_repository: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to serve; ./model_repository or else the installed one if not given."
+        ),
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="Serve configs/NAME.pbtxt of the models that have one.")
+    ] = "default",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    http_host: Annotated[
+        str | None,
+        typer.Option(help="The same for HTTP; if not given as --host, but 127.0.0.1 with TLS."),
+    ] = None,
+    grpc_port: Annotated[int, typer.Option(help="Port of gRPC; 0 for a free one.")] = 8001,
+    http_port: Annotated[int, typer.Option(help="Port of HTTP; 0 for a free one.")] = 8000,
+    metrics_port: Annotated[
+        int, typer.Option(help="Port of the Prometheus metrics; 0 for a free one.")
+    ] = 8002,
+    startup_timeout: Annotated[
+        float, typer.Option(help="Seconds to wait for the models to be ready.")
+    ] = 180.0,
+    exit_timeout: Annotated[
+        int, typer.Option(help="Seconds that requests in flight have when the server stops.")
+    ] = 30,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Encrypt gRPC with this certificate (PEM).")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's private key.")] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(help="Serve only clients whose certificate one of these has signed."),
+    ] = None,
+    admin_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SYNCNET_SERVER_ADMIN_KEY",
+            help="What administrative calls must show; see docs/security.md.",
+        ),
+    ] = None,
+    trace: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SETTING",
+            help="A setting of Triton's tracing, as for --trace-config. Can be repeated.",
+        ),
+    ] = None,
+    log_file: Annotated[Path | None, typer.Option(help="Append Triton's log to this file.")] = None,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            help="Show Triton's log, not only warnings and errors; twice: also each request.",
+        ),
+    ] = 0,
+    triton_options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- OPTIONS]", help="Options for tritonserver itself."),
+    ] = None,
+) -> None:
+    """Serve the models with tritonserver: the one on PATH, else the one installed with pip.
+
+    Stops at Ctrl-C or SIGTERM, after the requests in flight.
+    """
+    if (tls_cert is None) != (tls_key is None) or (tls_client_ca and not tls_cert):
+        raise typer.BadParameter("--tls-cert and --tls-key go together; --tls-client-ca needs both")
+    server = Server(
+        model_repository,
+        profile,
+        host=host,
+        http_host=http_host,
+        grpc_port=grpc_port or None,
+        http_port=http_port or None,
+        metrics_port=metrics_port or None,
+        startup_timeout_s=startup_timeout,
+        exit_timeout_s=exit_timeout,
+        tls=Tls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None,
+        admin_key=admin_key,
+        trace=trace or [],
+        log_file=log_file,
+        verbose=max(0, verbose - 1),
+        extra_arguments=triton_options or [],
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with server:
+            _note_small_shared_memory()
+            _say(
+                f"serving on gRPC {server.grpc_url}, HTTP {server.http_url}, "
+                f"metrics {server.metrics_url}; Ctrl-C stops"
+            )
+            _follow(server, everything=verbose > 0)
+    except ServerError as error:
+        _say(f"error: {error}")
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        _say("stopped")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _interrupt(_signum: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _follow(server: Server, *, everything: bool) -> None:
+    """Copy tritonserver's log to stderr until it ends by itself, which is an error."""
+    log = LogFollower(server.log_path, server.log_start)
+    ended = False
+    while not ended:
+        ended = server.wait(_POLL_S)
+        for line in log.new_lines():
+            if everything or is_problem(line):
+                _say(line)
+    raise ServerError("tritonserver ended by itself; -v or --log-file shows its log")
+
+
+def _note_small_shared_memory() -> None:
+    free = os.statvfs("/dev/shm")
+    free_bytes = free.f_bavail * free.f_frsize
+    if free_bytes < _SHARED_MEMORY_WANTED_BYTES:
+        _say(
+            f"warning: {free_bytes >> 20} MB of shared memory left for tensors; "
+            "give a container more with --shm-size=1g"
+        )
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
