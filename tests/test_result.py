@@ -175,7 +175,7 @@ def make_track(number: int, confidence: float) -> TrackResult:
         frame_confidence=random.normal(confidence, 1, 40).astype(np.float32),
         times=np.arange(40) / 25 + 0.1,
         frame_times=np.arange(45) / 25,
-        boxes=np.tile(np.array([[10, 20, 224]], np.int32), (45, 1)),
+        boxes=np.tile(np.array([[10, 20, 224, 224]], np.float32), (45, 1)),
         detected=np.ones(45, np.bool_),
         drift=analyse_drift(windows_of([0, 20, 40, 60, 80]), 10.0),
         verdict=judge(dataclasses.replace(GOOD, confidence=confidence)),
@@ -207,6 +207,7 @@ def test_json_object_survives_json_and_has_the_promised_keys():
     assert data["windows"] == 40
     assert data["model_versions"] == {"video_tower": "2", "audio_tower": "2"}
     assert data["warnings"] == ["odd"]
+    assert data["box"] == [10, 20, 224, 224]
     assert len(data["mean_distances"]) == 2 * data["vshift"] + 1
     assert len(data["times"]) == len(data["frame_confidence"]) == data["windows"]
     assert len(data["frame_confidence_median"]) == data["windows"]

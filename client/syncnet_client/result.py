@@ -44,7 +44,7 @@ class TrackResult:
         frame_confidence: float32 [K], confidence of each window.
         times: float64 [K], middle of each window in seconds on the source's clock.
         frame_times: float64 [frames], time stamp of each frame of the track on that clock.
-        boxes: int32 [frames, 3], the square that was cut out: left, top, side in source pixels.
+        boxes: float32 [frames, 4], what was cut out: x, y, width, height in source pixels.
         detected: bool [frames], whether the detector saw the face there or it was interpolated.
         drift: how the offset develops; None for clips of less than two windows of drift.
         verdict: whether to trust the offset.
@@ -60,7 +60,7 @@ class TrackResult:
     frame_confidence: npt.NDArray[np.float32]
     times: npt.NDArray[np.float64]
     frame_times: npt.NDArray[np.float64]
-    boxes: npt.NDArray[np.int32]
+    boxes: npt.NDArray[np.float32]
     detected: npt.NDArray[np.bool_]
     drift: Drift | None
     verdict: Verdict
@@ -208,10 +208,12 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def _drift(drift: Drift) -> dict[str, Any]:
-    slope = drift.ms_per_minute
+    slope, jump = drift.ms_per_minute, drift.jump_s
     windows = [
         {
             **asdict(window),
+            "start_s": round(window.start_s, 3),
+            "end_s": round(window.end_s, 3),
             "offset_ms": round(window.offset_ms, 1),
             "confidence": round(window.confidence, DECIMALS),
         }
@@ -221,7 +223,7 @@ def _drift(drift: Drift) -> dict[str, Any]:
         "kind": drift.kind,
         "text": drift.text,
         "ms_per_minute": None if slope is None else round(slope, 1),
-        "jump_s": drift.jump_s,
+        "jump_s": None if jump is None else round(jump, 3),
         "window_s": drift.window_s,
         "windows": windows,
     }

@@ -1,0 +1,147 @@
+"""The client: one call from a clip to its result."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT
+from syncnet_client.drift import DEFAULT_WINDOW_S
+from syncnet_client.faces import CropMode, make_cropper
+from syncnet_client.grpc_transport import GrpcOptions, GrpcTransport
+from syncnet_client.media import ArrayMedia, Media, open_media
+from syncnet_client.result import SyncResult
+from syncnet_client.scoring import Progress, ScoreOptions, score_media
+from syncnet_client.transport import Transport
+from syncnet_client.verdict import DEFAULT_MIN_CONFIDENCE
+
+__all__ = ["DEFAULT_URL", "Source", "SyncNetClient"]
+
+DEFAULT_URL = "127.0.0.1:8001"
+
+Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]
+Source = str | Path | Arrays | Media
+
+
+class SyncNetClient:
+    """Scores clips on one server. Several threads may score at once; they share one connection.
+
+    The server is looked for when the first clip is scored: if nothing answers then, that is an
+    error at once. Later failures that may pass, as when the server restarts, are waited out.
+
+    Example:
+        with SyncNetClient("localhost:8001") as client:
+            result = client.score("interview.mp4")
+            print(result.offset_ms, result.confidence, result.verdict.trusted)
+
+    Args:
+        url: HOST:PORT of the server's gRPC endpoint.
+        options: how to connect; encryption, headers, time limits.
+        transport: another way to a server, in place of both.
+
+    Raises:
+        UsageError: the address or a certificate file cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        options: GrpcOptions | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        self._transport = transport or GrpcTransport(url, options)
+        self._checked = False
+        self._checking = threading.Lock()
+
+    def __enter__(self) -> SyncNetClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._transport.close()
+
+    def check_ready(self) -> None:
+        """Make sure that the server can score; asked only until it has once said yes.
+
+        Raises:
+            ServerUnavailableError: nothing answers.
+            ModelNotReadyError: a model is not loaded.
+        """
+        with self._checking:
+            if not self._checked:
+                self._transport.check_ready()
+                self._checked = True
+
+    def score(
+        self,
+        source: Source,
+        *,
+        vshift: int = DEFAULT_VSHIFT,
+        chunk: int = DEFAULT_CHUNK,
+        crop: CropMode = "auto",
+        yunet: str | Path | None = None,
+        window_s: float = DEFAULT_WINDOW_S,
+        min_confidence: float = DEFAULT_MIN_CONFIDENCE,
+        name: str | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> SyncResult:
+        """Measure how far the audio of a clip is ahead of or behind its video.
+
+        Args:
+            source: a file or URL; or arrays ``(frames, samples)``: uint8 [T, H, W, 3] RGB at
+                25 fps and int16 or floating point [N] at 16 kHz; or a ``Media``, which is closed.
+            vshift: frames searched to each side.
+            chunk: windows in one request; changes speed and memory, never the result.
+            crop: ``"auto"`` finds faces and leaves a clip of 224x224 alone, ``"none"`` takes the
+                whole picture, ``(x, y, width, height)`` that part of it.
+            yunet: ONNX file of the YuNet face detector, used in place of OpenCV's Haar cascade.
+            window_s: length of the windows in which drift is looked for, in seconds.
+            min_confidence: results below are not trusted.
+            name: of the clip in the result; by default the path.
+            progress: called now and then; what it raises ends the scoring.
+
+        Returns:
+            The result; all faces, the speaker first.
+
+        Raises:
+            UsageError: an option has an impossible value.
+            MediaError, NoFaceError, ClipTooShortError: the clip cannot be scored.
+            ServerError: the server cannot be reached or cannot score.
+        """
+        options = ScoreOptions(vshift, chunk, window_s, min_confidence)
+        with ExitStack() as stack:
+            media = stack.enter_context(_open(source))
+            cropper = make_cropper(crop, yunet=yunet)
+            self.check_ready()
+            return score_media(
+                media,
+                cropper,
+                self._transport,
+                options,
+                name=name or media.info.source,
+                progress=progress,
+            )
+
+
+def _open(source: Source) -> Media:
+    if isinstance(source, (str, Path)):
+        return open_media(source)
+    if isinstance(source, tuple):
+        return ArrayMedia(*source)
+    return source
