@@ -21,12 +21,21 @@ import kubernetes_validate
 import kustomize
 import pytest
 import yaml
+from deployment import (
+    KUBERNETES,
+    ROOT,
+    SERVER,
+    adapter_queries,
+    alerts,
+    dashboard,
+    dashboard_queries,
+    dockerfile,
+    fill_in,
+    metric_names,
+)
 
 from syncnet_server.locate import locate
 
-ROOT = Path(__file__).resolve().parents[1]
-SERVER = ROOT / "server"
-KUBERNETES = SERVER / "kubernetes"
 OVERLAYS = ("cpu", "gpu")
 PROFILES = {"default", "int8", "tensorrt-ep", "tensorrt"}
 
@@ -35,9 +44,6 @@ KUBERNETES_VERSIONS = ("1.30", kubernetes_validate.latest_version())
 
 # Types that operators and KServe bring along; Kubernetes has no schema of them.
 CUSTOM_TYPES = {"PodMonitor", "PrometheusRule", "InferenceService"}
-
-# Metrics that Triton publishes only where there is a GPU.
-GPU_METRICS = {"nv_gpu_utilization", "nv_gpu_memory_used_bytes"}
 
 promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="needs promtool (Debian package prometheus)"
@@ -328,17 +334,6 @@ def test_images_are_pinned() -> None:
 # The images
 
 
-def dockerfile(name: str = "Dockerfile") -> dict[str, Any]:
-    """The last instruction of each kind; JSON arguments as lists."""
-    text = re.sub(r"\\\n", " ", (SERVER / name).read_text())
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    instructions: dict[str, Any] = {}
-    for line in lines:
-        instruction, _, argument = line.partition(" ")
-        instructions[instruction] = json.loads(argument) if argument[0] == "[" else argument
-    return instructions
-
-
 def test_image_runs_as_a_user_without_rights() -> None:
     for name in ("Dockerfile", "client.Dockerfile"):
         assert dockerfile(name)["USER"] == "1000:1000"
@@ -470,34 +465,6 @@ def test_compose_leaves_time_for_what_is_in_flight() -> None:
 # Prometheus and Grafana
 
 
-def alerts() -> list[dict[str, Any]]:
-    (rules,) = kustomize.load_all(SERVER / "prometheus" / "rules.yml")
-    return [rule for group in rules["groups"] for rule in group["rules"]]
-
-
-def dashboard() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((SERVER / "grafana/dashboards/syncnet.json").read_text())
-    return loaded
-
-
-def dashboard_queries() -> list[str]:
-    panels = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
-    return [target["expr"] for panel in panels for target in panel["targets"]]
-
-
-def adapter_queries() -> list[str]:
-    (values,) = kustomize.load_all(KUBERNETES / "prometheus-adapter" / "values.yaml")
-    queries = []
-    for rule in values["rules"]["custom"]:
-        query = rule["metricsQuery"].replace("<<.GroupBy>>", "pod")
-        queries += [rule["seriesQuery"], query.replace("<<.LabelMatchers>>", 'pod="a"')]
-    return queries
-
-
-def metric_names(query: str) -> set[str]:
-    return set(re.findall(r"\b(?:nv|syncnet)_[a-z_0-9]+", re.sub(r'"[^"]*"', "", query)))
-
-
 @promtool
 def test_promtool_accepts_rules_and_configuration() -> None:
     for kind, name in (("rules", "rules.yml"), ("config", "prometheus.yml")):
@@ -533,11 +500,6 @@ def test_every_query_parses(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     checked = subprocess.run(["promtool", "check", "rules", path], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def fill_in(query: str) -> str:
-    """Put values in the place of Grafana's variables."""
-    return query.replace("$__rate_interval", "1m").replace("$instance", ".*")
 
 
 def test_alerts_in_kubernetes_are_those_of_compose() -> None:
