@@ -136,13 +136,13 @@ def _interrupt(_signum: int, _frame: object) -> None:
 def _follow(server: Server, *, everything: bool) -> None:
     """Copy tritonserver's log to stderr until it ends by itself, which is an error."""
     log = LogFollower(server.log_path, server.log_start)
-    ended = False
-    while not ended:
-        ended = server.wait(_POLL_S)
+    ending = None
+    while ending is None:
+        ending = server.wait(_POLL_S)
         for line in log.new_lines():
             if everything or is_problem(line):
                 _say(line)
-    raise ServerError("tritonserver ended by itself; -v or --log-file shows its log")
+    raise ServerError(ending)
 
 
 def _note_small_shared_memory() -> None:

@@ -2,8 +2,10 @@
 
 This file is run as a script, in a session of its own, between the process that uses a `Server`
 and tritonserver. Its standard input is a lifeline: the first line is the job as JSON, and after it
-another byte or the end of file means "stop", however the other side came to its end. So nothing is
-left behind even when the parent is killed with SIGKILL. A signal kills tritonserver at once.
+the end of the file means "stop", however the other side came to its end. So nothing is left behind
+even when the parent is killed with SIGKILL. `STOP` means the same, `STOP_SOON` that tritonserver
+has little time, and a signal kills it at once. When tritonserver ends by itself, a line on standard
+output says how.
 
 It imports the standard library alone, and stays single-threaded because Linux ties a death signal
 to the thread that asked for it.
@@ -23,6 +25,9 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+STOP = b"."
+STOP_SOON = b"!"
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -61,7 +66,7 @@ def remove_traces(work: Path, shared_memory_prefix: str) -> None:
 def main() -> None:
     """Read the job, run tritonserver, wait for the lifeline to end, clean up."""
     server: subprocess.Popen[bytes] | None = None
-    stop = False
+    stop = soon = False
 
     def kill_server(_signum: int, _frame: object) -> None:
         nonlocal stop
@@ -95,15 +100,17 @@ def main() -> None:
         while not stop and os.getppid() == parent:
             if not reported and server.poll() is not None:
                 # The parent may still want to read the log: stay until it lets go.
-                with contextlib.suppress(BrokenPipeError):
-                    os.write(sys.stdout.fileno(), f"{server.returncode}\n".encode())
+                _report(_ending(server.returncode))
                 reported = True
             readable, _, _ = select.select([lifeline], [], [], _POLL_S)
             if readable:
+                soon = os.read(lifeline, 1) == STOP_SOON
                 break
+    except OSError as error:
+        _report(f"{error.filename or 'tritonserver'}: {error.strerror}")
     finally:
         if server is not None:
-            _stop(server, job["exit_timeout_s"] + _STOP_MARGIN_S)
+            _stop(server, _STOP_MARGIN_S + (0 if soon else job["exit_timeout_s"]))
         _kill_orphans()
         remove_traces(work, job["shared_memory_prefix"])
 
@@ -117,6 +124,17 @@ def _read_job(lifeline: int) -> dict[str, Any]:
         received += block
     job: dict[str, Any] = json.loads(received)
     return job
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"tritonserver was killed by {signal.Signals(-status).name}"
+    return f"tritonserver ended with exit status {status}"
+
+
+def _report(line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 def _stop(server: subprocess.Popen[bytes], timeout_s: float) -> None:

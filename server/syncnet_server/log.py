@@ -34,7 +34,7 @@ def port_taken(log: str) -> str | None:
     return taken["address"] if taken else None
 
 
-def startup_failure(log: str) -> str:
+def startup_failure(log: str) -> str | None:
     """Return the reason in the log of a tritonserver that ended before it was ready."""
     if taken := port_taken(log):
         return f"{taken} is already in use; choose another port"
@@ -50,7 +50,7 @@ def startup_failure(log: str) -> str:
     if errors:
         return errors[-1]
     lines = log.strip().splitlines()
-    return lines[-1] if lines else "it ended without a word"
+    return lines[-1] if lines else None
 
 
 def _text(line: str) -> str:

@@ -97,6 +97,7 @@ class Server:
         self.log_path = Path(log_file).resolve() if log_file else self._work / "tritonserver.log"
         self.log_start = 0
         self._guardian: subprocess.Popen[bytes] | None = None
+        self._ending: str | None = None
         self.grpc_url = self.http_url = self.metrics_url = ""
 
     def __enter__(self) -> Server:
@@ -135,12 +136,12 @@ class Server:
                 self._wait_until_ready()
                 return
             except _PortTakenError:
-                self.stop()
+                self._end(guardian.STOP_SOON)
                 # Somebody else took a port that was free a moment ago.
                 if None not in self._ports or attempt == _ATTEMPTS:
                     raise
             except BaseException:
-                self.stop()
+                self._end(guardian.STOP_SOON)
                 raise
 
     def stop(self) -> None:
@@ -148,6 +149,9 @@ class Server:
 
         Interrupted by an exception, as of a second Ctrl-C, it does not wait for requests.
         """
+        self._end(guardian.STOP)
+
+    def _end(self, how: bytes) -> None:
         process = self._guardian
         if process is None:
             return
@@ -155,7 +159,7 @@ class Server:
         assert process.stdout is not None
         # A byte, because a forked child of this process may hold the pipe open.
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(b"\n")
+            process.stdin.write(how)
             process.stdin.flush()
         try:
             process.wait()
@@ -171,12 +175,19 @@ class Server:
             # The guardian has done this, unless somebody killed it.
             guardian.remove_traces(self._work, self._token)
 
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until tritonserver ends by itself; return whether it has ended."""
-        if self._guardian is None or self._guardian.stdout is None:
-            return True
-        readable, _, _ = select.select([self._guardian.stdout], [], [], timeout_s)
-        return bool(readable)
+    def wait(self, timeout_s: float | None = None) -> str | None:
+        """Wait for tritonserver to end by itself.
+
+        Returns:
+            how it has ended, in words; None if it still runs after `timeout_s`.
+        """
+        if self._ending is None and self._guardian is not None:
+            assert self._guardian.stdout is not None
+            readable, _, _ = select.select([self._guardian.stdout], [], [], timeout_s)
+            if readable:
+                line = self._guardian.stdout.readline().decode("utf-8", errors="replace")
+                self._ending = line.strip() or "the guardian of tritonserver was killed"
+        return self._ending
 
     @property
     def log(self) -> str:
@@ -192,6 +203,7 @@ class Server:
             "--model-control-mode=none",
             f"--exit-timeout-secs={self._exit_timeout_s}",
             f"--backend-config=python,shm-region-prefix-name={self._token}-",
+            "--metrics-config=summary_latencies=true",  # percentiles, as in the container
         ]
         for service, host, port in zip(("grpc", "http", "metrics"), hosts, ports, strict=True):
             arguments += [f"--{service}-address={host}", f"--{service}-port={port}"]
@@ -206,6 +218,7 @@ class Server:
         return arguments + self._extra_arguments
 
     def _launch(self, installation: Installation, arguments: list[str]) -> None:
+        self._ending = None
         self.log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         job = {
             "work": str(self._work),
@@ -235,10 +248,10 @@ class Server:
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._startup_timeout_s
         while not _is_ready(self.http_url):
-            if self.wait(_READY_POLL_S):
+            if ending := self.wait(_READY_POLL_S):
                 log = self.log
                 failure = _PortTakenError if port_taken(log) else ServerError
-                raise failure(f"tritonserver did not start: {startup_failure(log)}")
+                raise failure(f"tritonserver did not start: {startup_failure(log) or ending}")
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"tritonserver was not ready within {self._startup_timeout_s:g} s; "

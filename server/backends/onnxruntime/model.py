@@ -77,9 +77,6 @@ class TritonPythonModel:
         responses = [None] * len(requests)
         groups = {}
         for index, request in enumerate(requests):
-            if request.is_cancelled():
-                responses[index] = _error("the client has cancelled the request", "CANCELLED")
-                continue
             inputs = [
                 pb_utils.get_input_tensor_by_name(request, name).as_numpy()
                 for name in self._input_names
@@ -100,7 +97,8 @@ class TritonPythonModel:
             batches = self._run([inputs for _, _, inputs in group])
         except Exception as error:  # ONNX Runtime's errors share no narrower public base class
             if len(group) == 1:
-                return [(group[0][0], _error(str(error), "INVALID_ARG"))]
+                refusal = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+                return [(group[0][0], pb_utils.InferenceResponse(error=refusal))]
             return [answer for member in group for answer in self._answer([member])]
         return [
             (index, _response(request, dict(zip(self._output_names, outputs, strict=True))))
@@ -126,11 +124,6 @@ def _response(request, outputs):
     return pb_utils.InferenceResponse(
         [pb_utils.Tensor(name, value) for name, value in outputs.items() if name in wanted]
     )
-
-
-def _error(message, code):
-    error = pb_utils.TritonError(message, getattr(pb_utils.TritonError, code))
-    return pb_utils.InferenceResponse(error=error)
 
 
 def _session_options(config):
