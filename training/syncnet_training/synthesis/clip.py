@@ -6,21 +6,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from syncnet_training.synthesis.articulation import (
-    articulate,
-    random_style,
-    sample_track,
-)
+from syncnet_training.synthesis.articulation import Sound, articulate, random_style, sample_track
 from syncnet_training.synthesis.camera import Camera
 from syncnet_training.synthesis.motion import random_motion
 from syncnet_training.synthesis.phonemes import JAW
 from syncnet_training.synthesis.portrait import CANVAS, Portrait, to_display
 from syncnet_training.synthesis.room import record
 from syncnet_training.synthesis.script import random_speech
+from syncnet_training.synthesis.tts import library_path, say_something
 from syncnet_training.synthesis.voice import random_voice, speak
 
 FRAMES_PER_SECOND = 25
 SAMPLES_PER_FRAME = 640
+_TEXT_TO_SPEECH_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -38,12 +36,26 @@ class SyntheticClip:
     description: dict[str, Any] = field(default_factory=dict)
 
 
-def synthesize_clip(seed: int, frames: int = 75) -> SyntheticClip:
+def _speech(
+    rng: np.random.Generator, seconds: float, text_to_speech: bool
+) -> tuple[NDArray[np.float32], list[Sound], str]:
+    """Clean speech of at least `seconds`, its sounds, and the name of its voice."""
+    if text_to_speech:
+        return say_something(rng, seconds)
+    sounds = random_speech(rng, 0.0, seconds)
+    voice = random_voice(rng)
+    return speak(sounds, seconds, voice, rng), sounds, f"formant {voice.pitch:.0f} Hz"
+
+
+def synthesize_clip(
+    seed: int, frames: int = 75, *, text_to_speech: bool | None = None
+) -> SyntheticClip:
     """Make the talking head that belongs to `seed`, `frames` frames long.
 
-    The same arguments give the same clip, to the byte, on one machine.
+    text_to_speech: False for the built-in voice, True for espeak-ng, None for most clips by
+    espeak-ng where it is installed. The same arguments give the same clip, to the byte, on one machine.
 
-    Raises ValueError if frames < 1.
+    Raises ValueError if frames < 1, RuntimeError if espeak-ng is asked for and missing or broken.
     """
     if frames < 1:
         raise ValueError(f"a clip needs at least one frame, not {frames}")
@@ -53,11 +65,13 @@ def synthesize_clip(seed: int, frames: int = 75) -> SyntheticClip:
     # Speech starts before the clip, so that clips begin in the middle of things.
     margin = float(speech_rng.uniform(0.0, 1.0))
     total = margin + seconds + 0.3
-    sounds = random_speech(speech_rng, 0.0, total)
-    voice = random_voice(speech_rng)
-    wave = speak(sounds, total, voice, speech_rng)
+    if text_to_speech is None:
+        text_to_speech = bool(speech_rng.random() < _TEXT_TO_SPEECH_SHARE)
+        text_to_speech = text_to_speech and library_path() is not None
+    wave, sounds, voice = _speech(speech_rng, total, text_to_speech)
     track = articulate(sounds, total, random_style(speech_rng))
-    first = round(margin * 16000)
+    first = round(margin * SAMPLES_PER_FRAME * FRAMES_PER_SECOND)
+    wave = np.pad(wave, (0, max(first + frames * SAMPLES_PER_FRAME - len(wave), 0)))
     samples = record(wave[first : first + frames * SAMPLES_PER_FRAME], room_rng)
 
     portrait = Portrait(face_rng)
@@ -89,7 +103,7 @@ def synthesize_clip(seed: int, frames: int = 75) -> SyntheticClip:
         description={
             "seed": seed,
             "frames": frames,
-            "voice": {"kind": "formant", "pitch_hz": round(voice.pitch, 1)},
+            "voice": voice,
             "camera": {
                 "source_size": camera.source_size,
                 "codec": camera.codec,

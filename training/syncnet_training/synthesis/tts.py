@@ -1,0 +1,144 @@
+"""Text-to-speech by espeak-ng, where it is installed, with the timing of its phonemes.
+
+A better voice than the built-in one: real vowels' transitions, many languages and speakers. The
+library's phoneme events come at the burst of a stop, whose closure is silence or murmur before it, and
+its voiced consonants end a little before the next event; both are put right by the sound's own energy.
+"""
+
+import ctypes.util
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from syncnet_training.synthesis.articulation import Sound
+from syncnet_training.synthesis.phonemes import PAUSE, from_ipa
+from syncnet_training.synthesis.texts import random_text
+
+SAMPLE_RATE = 16000
+_VARIANTS = (
+    "m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5 Alex Alicia Andrea Andy Annie Denis Diogo Gene Henrique "
+    "Hugo Jacky Lee Marco Mario Michael Nguyen adam antonio aunty belinda benjamin boris caleb david ed "
+    "edward grandma grandpa gustave iven john linda marcelo max michel miguel norbert pablo paul pedro "
+    "quincy rob sandro shelby steph travis victor zac klatt klatt2 klatt3 klatt4 klatt6"
+).split()
+_BLOCK = 80  # samples per step of the energy curve: 5 ms
+
+
+@cache
+def library_path() -> str | None:
+    """Name of the shared library of espeak-ng, or None where it is not installed."""
+    return ctypes.util.find_library("espeak-ng")
+
+
+def say_something(
+    rng: np.random.Generator, seconds: float
+) -> tuple[NDArray[np.float32], list[Sound], str]:
+    """At least `seconds` of random speech: samples (float32, 16 kHz), its sounds, the voice's name.
+
+    Raises RuntimeError if espeak-ng is missing or fails.
+    """
+    rate = int(rng.integers(120, 215))
+    language, text = random_text(rng, words=int(seconds * rate / 60 * 1.25) + 6)
+    voice = f"{language}+{rng.choice(_VARIANTS)}"
+    request = {
+        "library": library_path(),
+        "voice": voice,
+        "text": text,
+        "rate": rate,
+        "pitch": int(rng.integers(20, 80)),
+        "range": int(rng.integers(20, 90)),
+        "seed": int(rng.integers(2**31)),
+    }
+    if request["library"] is None:
+        raise RuntimeError("espeak-ng is not installed")
+    program = Path(__file__).with_name("espeak_process.py")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(program)],
+        input=json.dumps(request).encode(),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(
+            f"espeak-ng failed with voice {voice}: "
+            f"{done.stderr.decode(errors='replace').strip() or f'status {done.returncode}'}"
+        )
+    head, _, body = done.stdout.partition(b"\n")
+    answer = json.loads(head)
+    pcm = np.frombuffer(body, "<i2").astype(np.float32) / 32768
+    divisor = np.gcd(answer["rate"], SAMPLE_RATE)
+    wave = resample_poly(pcm, SAMPLE_RATE // divisor, answer["rate"] // divisor)
+    wave = wave.astype(np.float32)
+    starts = [(first / answer["rate"], name) for first, name in answer["phonemes"]]
+    wave = wave * (0.06 / (float(np.sqrt(np.mean(wave**2))) + 1e-6))
+    return wave, to_sounds(starts, wave), voice
+
+
+def to_sounds(starts: list[tuple[float, str]], wave: NDArray[np.float32]) -> list[Sound]:
+    """Timed phonemes from espeak's events (start in seconds, IPA) and the speech they belong to."""
+    blocks = len(wave) // _BLOCK
+    energy = np.sqrt(np.mean(wave[: blocks * _BLOCK].reshape(-1, _BLOCK) ** 2, axis=1) + 1e-12)
+    loud = float(np.percentile(energy, 90)) + 1e-9
+    end_of_all = len(wave) / SAMPLE_RATE
+    raw: list[Sound] = []
+    for index, (start, name) in enumerate(starts):
+        end = starts[index + 1][0] if index + 1 < len(starts) else end_of_all
+        if end <= start:
+            continue
+        phonemes = from_ipa(name)
+        if not phonemes:
+            # Length marks and tones lengthen the sound before; an empty name is a pause.
+            if name and raw:
+                raw[-1] = Sound(raw[-1].phoneme, raw[-1].start, end)
+            else:
+                raw.append(Sound(PAUSE, start, end))
+            continue
+        step = (end - start) / len(phonemes)
+        raw += [Sound(p, start + k * step, start + (k + 1) * step) for k, p in enumerate(phonemes)]
+    sounds: list[Sound] = []
+    for index, sound in enumerate(raw):
+        start, end = sound.start, sound.end
+        phoneme = sound.phoneme
+        after = raw[index + 1].phoneme if index + 1 < len(raw) else PAUSE
+        if phoneme.kind == "stop" and not phoneme.voiced:
+            start, end = _silence_before(energy, start, loud), min(start + 0.008, end)
+        elif phoneme.kind in ("stop", "nasal") and after.kind in ("vowel", "approximant"):
+            end = _release(energy, start, end)
+        if sounds and sounds[-1].end > start:
+            before = sounds[-1]
+            sounds[-1] = Sound(before.phoneme, before.start, max(start, before.start), before.strength)
+        elif sounds and sounds[-1].end < start:
+            start = sounds[-1].end
+        strength = 1.0
+        if phoneme.kind == "vowel":
+            here = energy[int(start * 200) : max(int(end * 200), int(start * 200) + 1)]
+            peak = float(here.max(initial=0.0)) / loud
+            strength = float(np.clip(0.45 + 0.6 * peak, 0.45, 1.3))
+        sounds.append(Sound(phoneme, start, end, strength))
+    return sounds
+
+
+def _silence_before(energy: NDArray[np.float32], start: float, loud: float) -> float:
+    """Where the silence that ends at `start` begins, at most 0.1 s earlier (seconds)."""
+    first = last = min(int(start * 200), len(energy))
+    while first > 0 and last - first < 20 and energy[first - 1] < 0.06 * loud:
+        first -= 1
+    return start - max((last - first) / 200, 0.03)
+
+
+def _release(energy: NDArray[np.float32], start: float, end: float) -> float:
+    """When a voiced closure opens: the steepest rise in the later part of [start, end] (seconds)."""
+    first, last = int((start + 0.4 * (end - start)) * 200), int(end * 200) + 1
+    here = np.log(energy[max(first, 0) : last + 2])
+    if len(here) < 3:
+        return end
+    rise = here[2:] - here[:-2]
+    steepest = int(np.argmax(rise))
+    return min((first + steepest + 1) / 200, end) if rise[steepest] > 0.5 else end
