@@ -9,17 +9,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from syncnet_export.errors import ExportError
+from syncnet_training import commands
+from syncnet_training.errors import TrainingError
+
 app = typer.Typer(
     help="Make synthetic talking heads, train SyncNet on them, measure it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `synthesize` a named command however many there are."""
 
 
 @app.command()
@@ -54,11 +53,16 @@ def synthesize(
             progress.advance(task)
 
 
+app.command()(commands.fit)
+app.command()(commands.evaluate)
+app.command()(commands.profile)
+
+
 def main() -> None:
     """Entry point: errors of use are one line on stderr and exit status 1."""
     try:
         app()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TrainingError, ExportError) as error:
         print(f"syncnet-train: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -1,0 +1,274 @@
+"""Training batches from a folder of clips.
+
+A data set is a folder of clips, each a folder with `frames/000000.jpg`, `frames/000001.jpg`, ...
+(224x224, 25 fps) and `audio.wav` (16 kHz, mono, 16 bit, 640 samples for each frame), as
+`syncnet-train synthesize` writes it. Batch number n is a function of the seed and of n alone, so a
+run that is resumed sees what an uninterrupted one would have seen.
+"""
+
+import functools
+import json
+import time
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from syncnet_client.contract import (
+    FRAME_SIZE,
+    SAMPLE_RATE,
+    SAMPLES_PER_FRAME,
+    WINDOW_FRAMES,
+    WINDOW_SAMPLES,
+)
+from syncnet_server import default_model_repository, load_model_module
+from syncnet_training.augment import augment_audio, augment_video
+from syncnet_training.errors import DatasetError
+
+__all__ = ["Batch", "BatchShape", "Batches", "Clip", "audio_windows", "batch_loader", "open_clips"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip on disk."""
+
+    path: Path
+    frames: int
+
+    @property
+    def windows(self) -> int:
+        """Windows for which the clip has both video and audio."""
+        return min(
+            self.frames - WINDOW_FRAMES + 1,
+            (self.frames * SAMPLES_PER_FRAME - WINDOW_SAMPLES) // SAMPLES_PER_FRAME + 1,
+        )
+
+    def read_frames(self, indices: Sequence[int]) -> np.ndarray:
+        """Decode frames, uint8 [len(indices), 224, 224, 3] BGR.
+
+        Raises:
+            DatasetError: a frame is missing, no image, or of another size.
+        """
+        frames = np.empty((len(indices), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+        for position, index in enumerate(indices):
+            path = self.path / "frames" / f"{index:06d}.jpg"
+            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if image is None or image.shape != frames.shape[1:]:
+                raise DatasetError(f"{path}: not a {FRAME_SIZE}x{FRAME_SIZE} JPEG image")
+            frames[position] = image
+        return frames
+
+    def read_samples(self) -> np.ndarray:
+        """The audio, int16 [640 * frames].
+
+        Raises:
+            DatasetError: it is missing, shorter than the video, or not 16 kHz mono 16 bit.
+        """
+        path = self.path / "audio.wav"
+        try:
+            with wave.open(str(path), "rb") as reader:
+                layout = reader.getframerate(), reader.getnchannels(), reader.getsampwidth()
+                samples = np.frombuffer(reader.readframes(reader.getnframes()), "<i2")
+        except (OSError, EOFError, wave.Error) as error:
+            raise DatasetError(f"{path}: {error}") from error
+        needed = self.frames * SAMPLES_PER_FRAME
+        if layout != (SAMPLE_RATE, 1, 2) or len(samples) < needed:
+            raise DatasetError(f"{path}: not 16 kHz mono 16 bit audio of {needed} samples")
+        return samples[:needed]
+
+    def read_jaw(self) -> np.ndarray:
+        """How far the jaw is open in each frame, float32 [frames]; NaN where nobody knows.
+
+        Raises:
+            DatasetError: `clip.json` is there and cannot be read, or is that of another clip.
+        """
+        path = self.path / "clip.json"
+        if not path.exists():
+            return np.full(self.frames, np.nan, np.float32)
+        try:
+            jaw = np.array(json.loads(path.read_text()).get("jaw", [np.nan] * self.frames))
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path}: {error}") from error
+        if jaw.shape != (self.frames,):
+            raise DatasetError(f"{path}: jaw has shape {jaw.shape}, expected {(self.frames,)}")
+        return jaw.astype(np.float32)
+
+
+def open_clips(root: Path) -> list[Clip]:
+    """The clips of a data set, in the order of their names.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    clips = []
+    for audio in sorted(root.glob("*/audio.wav")):
+        frames = sum(1 for _ in (audio.parent / "frames").glob("*.jpg"))
+        clips.append(Clip(audio.parent, frames))
+    if not clips:
+        raise DatasetError(f"{root}: no clips (folders with frames/*.jpg and audio.wav)")
+    return clips
+
+
+def audio_windows(samples: np.ndarray, first: int, count: int) -> np.ndarray:
+    """MFCC of consecutive audio windows of a clip, as the served `mfcc` model computes them.
+
+    Args:
+        samples: int16 [N], the clip's audio from its start.
+        first, count: which windows; window k belongs to the video frames k to k + 4.
+
+    Returns:
+        float32 [count, 13, 20]
+    """
+    start = first * SAMPLES_PER_FRAME
+    stop = start + (count - 1) * SAMPLES_PER_FRAME + WINDOW_SAMPLES
+    context = samples[start - 1 : start] if start else np.zeros(1, np.int16)
+    module = load_model_module(default_model_repository(), "mfcc")
+    windows: np.ndarray = module.mfcc_windows(np.concatenate([context, samples[start:stop]]))
+    return windows
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """What is drawn for one step.
+
+    Every clip gives `windows` video windows, `stride` frames apart, and all audio windows from
+    `margin` before the first to `margin` after the last of them.
+    """
+
+    clips: int = 8
+    windows: int = 12
+    stride: int = 2
+    margin: int = 10
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip that are read."""
+        return (self.windows - 1) * self.stride + WINDOW_FRAMES
+
+    @property
+    def audio_windows(self) -> int:
+        """Audio windows of a clip to choose from."""
+        return (self.windows - 1) * self.stride + 1 + 2 * self.margin
+
+    @property
+    def samples(self) -> int:
+        """Samples of a step as throughput counts them: pairs of video and audio in sync."""
+        return self.clips * self.windows
+
+
+class Batch(NamedTuple):
+    """The input of one step."""
+
+    frames: Tensor  # uint8 [C, F, 224, 224, 3] BGR
+    mfcc: Tensor  # float32 [C, A, 13, 20]
+    targets: Tensor  # int64 [C, T], index in A of the audio window in sync
+    jaw: Tensor  # float32 [C, A, 5], opening in the frames of each audio window; NaN: unknown
+    seconds: Tensor  # float64 [3], spent on JPEG files, on audio files, on preprocessing
+
+
+class Batches(Dataset[Batch]):
+    """Batch n of a run, for any n.
+
+    Args:
+        clips: what to draw from; every clip once before any comes twice.
+        augment: change clips at random (see `augment`); off for validation.
+
+    Raises:
+        DatasetError: clips are too short or too few for the shape.
+    """
+
+    def __init__(
+        self, clips: Sequence[Clip], shape: BatchShape, *, seed: int, augment: bool = True
+    ) -> None:
+        short = [clip for clip in clips if clip.windows < shape.audio_windows]
+        if short:
+            raise DatasetError(
+                f"{short[0].path}: {short[0].frames} frames give {short[0].windows} windows, "
+                f"but a step takes {shape.audio_windows} of a clip"
+            )
+        if len(clips) < shape.clips:
+            raise DatasetError(f"a step takes {shape.clips} clips, there are {len(clips)}")
+        self.clips = list(clips)
+        self.shape = shape
+        self.seed = seed
+        self.augment = augment
+
+    def __getitem__(self, step: int) -> Batch:
+        shape = self.shape
+        rng = np.random.default_rng([self.seed, 1, step])
+        frames = np.empty((shape.clips, shape.frames, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+        mfcc = np.empty((shape.clips, shape.audio_windows, 13, 20), np.float32)
+        targets = np.empty((shape.clips, shape.windows), np.int64)
+        jaw = np.empty((shape.clips, shape.audio_windows, WINDOW_FRAMES), np.float32)
+        seconds = np.zeros(3)
+        chosen = [self._clip(step * shape.clips + slot) for slot in range(shape.clips)]
+        clock = time.perf_counter()
+        recordings = [clip.read_samples() for clip in chosen]
+        seconds[1] += time.perf_counter() - clock
+        for slot, (clip, samples) in enumerate(zip(chosen, recordings, strict=True)):
+            first_audio = int(rng.integers(0, clip.windows - shape.audio_windows + 1))
+            # The video may begin anywhere in that stretch, so that no shift is favoured.
+            lead = int(rng.integers(0, 2 * shape.margin + 1))
+            first_frame = first_audio + lead
+            clock = time.perf_counter()
+            images = clip.read_frames(range(first_frame, first_frame + shape.frames))
+            seconds[0] += time.perf_counter() - clock
+            clock = time.perf_counter()
+            if self.augment:
+                images = augment_video(images, rng)
+                other = recordings[(slot + 1) % shape.clips]
+                samples = augment_audio(samples, other, rng)
+            frames[slot] = images
+            mfcc[slot] = audio_windows(samples, first_audio, shape.audio_windows)
+            targets[slot] = lead + shape.stride * np.arange(shape.windows)
+            openings = sliding_window_view(clip.read_jaw(), WINDOW_FRAMES)
+            jaw[slot] = openings[first_audio : first_audio + shape.audio_windows]
+            seconds[2] += time.perf_counter() - clock
+        return Batch(
+            torch.from_numpy(frames),
+            torch.from_numpy(mfcc),
+            torch.from_numpy(targets),
+            torch.from_numpy(jaw),
+            torch.from_numpy(seconds),
+        )
+
+    def _clip(self, draw: int) -> Clip:
+        epoch, position = divmod(draw, len(self.clips))
+        return self.clips[_order(self.seed, epoch, len(self.clips))[position]]
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, 0, epoch]).permutation(count)
+
+
+def batch_loader(
+    batches: Batches, steps: range, *, workers: int, pin_memory: bool = False
+) -> DataLoader[Batch]:
+    """Iterate over the batches of these steps, in order, made ahead of time by processes.
+
+    Args:
+        workers: processes; 0 makes each batch when it is asked for.
+        pin_memory: page-locked tensors, which copy to a GPU while it computes.
+    """
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        prefetch_factor=3 if workers else None,
+        worker_init_fn=_start_worker,
+    )
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(1)  # the processes are the parallelism

@@ -1,0 +1,20 @@
+"""The errors of this package.
+
+TrainingError       anything that stops a command of `syncnet-train`; one line, says what to do
+  DatasetError      a data set, or a clip of one, cannot be used
+  CheckpointError   a checkpoint to resume or to start from cannot be used
+"""
+
+__all__ = ["CheckpointError", "DatasetError", "TrainingError"]
+
+
+class TrainingError(Exception):
+    """Training, evaluation or profiling cannot go on; the message is one line."""
+
+
+class DatasetError(TrainingError):
+    """A data set, or a clip of one, cannot be used."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint to resume or to start from cannot be used."""

@@ -1,0 +1,45 @@
+"""Real clips for evaluation, read and cropped exactly as the client does it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from syncnet_client.contract import SAMPLES_PER_FRAME
+from syncnet_client.errors import SyncNetError
+from syncnet_client.faces import TrackFrames, make_cropper
+from syncnet_client.media import open_media
+from syncnet_training.errors import DatasetError
+from syncnet_training.evaluate import EvaluationClip
+
+__all__ = ["read_talking_head"]
+
+
+def read_talking_head(path: Path) -> EvaluationClip:
+    """The longest face track of a video file, with its sound.
+
+    Raises:
+        DatasetError: the file cannot be read, lacks video or audio, or shows no face.
+    """
+    cropper = make_cropper("auto")
+    tracks: dict[int, list[np.ndarray]] = {}
+    starts: dict[int, int] = {}
+    sound = []
+    try:
+        with open_media(path) as media:
+            events = []
+            for block in media:
+                sound.append(block.samples)
+                events += cropper.push(block.frames)
+            events += cropper.flush()
+    except SyncNetError as error:
+        raise DatasetError(str(error)) from error
+    for event in events:
+        if isinstance(event, TrackFrames):
+            for frame in event.frames:
+                starts.setdefault(event.track, frame.index)
+                tracks.setdefault(event.track, []).append(frame.image)
+    longest = max(tracks, key=lambda track: len(tracks[track]))
+    frames = np.stack(tracks[longest])
+    first = starts[longest] * SAMPLES_PER_FRAME
+    samples = np.concatenate(sound)[first : first + len(frames) * SAMPLES_PER_FRAME]
+    return EvaluationClip(path.name, frames, samples)
