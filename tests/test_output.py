@@ -9,43 +9,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from results import result_of
 
 from syncnet_client.errors import NoFaceError, SyncNetError, UsageError
 from syncnet_client.output import open_output
 from syncnet_client.output_parquet import ParquetOutput
 from syncnet_client.records import Record
-from syncnet_client.result import SyncResult, TrackResult
-from syncnet_client.verdict import Reason, Verdict
 
 SUFFIXES = [".jsonl", ".csv", ".parquet"]
-
-
-def result_of(clip: str, *, windows: int = 4) -> SyncResult:
-    distances = np.linspace(5, 9, windows * 21, dtype=np.float32).reshape(windows, 21)
-    reason = Reason("too_short", "only 0.2 s can be compared; at least 1 s is needed")
-    track = TrackResult(
-        track=0,
-        first_frame=0,
-        offset_frames=3,
-        confidence=4.25,
-        min_distance=6.5,
-        mean_distances=distances.mean(axis=0),
-        distances=distances,
-        frame_confidence=distances[:, 3],
-        times=np.arange(windows) / 25,
-        frame_times=np.arange(windows + 5) / 25,
-        boxes=np.tile([1, 2, 224], (windows + 5, 1)).astype(np.int32),
-        detected=np.ones(windows + 5, np.bool_),
-        drift=None,
-        verdict=Verdict(False, (reason,)),
-    )
-    versions = {"video_tower": "2", "audio_tower": "2"}
-    return SyncResult(clip, (track,), windows + 5, 640 * (windows + 5), 10, versions, ("late",))
 
 
 def scored(clip: str) -> Record:

@@ -7,51 +7,16 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
+from flash import CODECS, write_flash_clip
 from hypothesis import given
 from hypothesis import strategies as st
 
 from syncnet_client.errors import MediaError, UsageError
 from syncnet_client.remux import check_output, plan_moves, replacing, shift_audio
 
-SECONDS = 2
-FPS = 25
+FRAMES = 60
 MILLISECOND = Fraction(1, 1000)
-
-CODECS = {
-    ".mp4": ("libx264", "aac", 44_100),
-    ".mov": ("libx264", "aac", 48_000),
-    ".mkv": ("libx264", "libopus", 48_000),
-    ".webm": ("libvpx-vp9", "libopus", 48_000),
-    ".avi": ("mpeg4", "ac3", 48_000),
-}
-
-
-def write_clip(path: Path, video: str, audio: str, rate: int) -> Path:
-    """Two seconds of moving picture (with B-frames where the codec has them) and noise."""
-    random = np.random.default_rng(1)
-    with av.open(path, "w") as container:
-        pictures = container.add_stream(video, rate=FPS)
-        pictures.width = pictures.height = 64
-        sound = container.add_stream(audio, rate=rate)
-        for index in range(SECONDS * FPS):
-            image = np.roll(random.integers(0, 255, (64, 64, 3), np.uint8), index, axis=0)
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(image)))
-        noise = random.integers(-3000, 3000, (1, SECONDS * rate), np.int16)
-        frame = av.AudioFrame.from_ndarray(noise, format="s16", layout="mono")
-        frame.sample_rate = rate
-        resampler = av.AudioResampler(
-            format=sound.codec_context.format.name,
-            layout="mono",
-            rate=rate,
-            frame_size=sound.codec_context.frame_size,
-        )
-        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
-            container.mux(sound.encode(piece))
-        container.mux(pictures.encode(None))
-        container.mux(sound.encode(None))
-    return path
 
 
 def packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
@@ -74,9 +39,7 @@ def distance(path: Path) -> Fraction:
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("clips")
-    return {
-        suffix: write_clip(folder / f"clip{suffix}", *codecs) for suffix, codecs in CODECS.items()
-    }
+    return {suffix: write_flash_clip(folder / f"clip{suffix}", frames=FRAMES) for suffix in CODECS}
 
 
 @pytest.mark.parametrize("shift_ms", [200, -200, 40, -520, 0])
@@ -107,7 +70,7 @@ def test_packets_stay_the_same_and_the_audio_moves(
     with av.open(copy) as container:
         starts = [s.start_time * s.time_base for s in container.streams]
     assert min(starts) <= 30 * MILLISECOND  # the priming of an AAC encoder becomes audible sound
-    assert sum(1 for _ in decoded(copy)) == SECONDS * FPS
+    assert sum(1 for _ in decoded(copy)) == FRAMES
 
 
 def decoded(path: Path):
@@ -161,7 +124,7 @@ def test_what_an_edit_list_hides_stays_hidden(clips: dict[str, Path], tmp_path: 
         copy_packets(reader, writer, copies, Fraction(-11, 10))
     shift_audio(trimmed, copy, Fraction(1, 5))
     shown = [frame.time for frame in decoded(trimmed)]
-    assert 0 < len(shown) < SECONDS * FPS
+    assert 0 < len(shown) < FRAMES
     assert [frame.time for frame in decoded(copy)] == shown
     assert packets(copy, "video") == packets(trimmed, "video")
 

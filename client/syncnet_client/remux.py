@@ -71,8 +71,9 @@ def check_output(source: Path, target: Path, *, overwrite: bool) -> None:
         reason = "AVI keeps no time stamps" if target.suffix.lower() == ".avi" else "unknown suffix"
         raise UsageError(f"cannot write {target}: {reason}; choose {', '.join(FORMATS)}")
     if target.exists() and not overwrite:
-        same = "is the clip itself" if target.samefile(source) else "exists already"
-        raise UsageError(f"{target} {same}; pass --overwrite to replace it")
+        itself = source.exists() and target.samefile(source)
+        fact = "is the clip itself" if itself else "exists already"
+        raise UsageError(f"{target} {fact}; pass --overwrite to replace it")
     if not target.parent.is_dir():
         raise UsageError(f"cannot write {target}: there is no folder {target.parent}")
 
