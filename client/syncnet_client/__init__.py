@@ -1,1 +1,82 @@
-"""Measure audio-visual sync of talking-head clips with SyncNet on a Triton server."""
+"""Measure audio-visual sync of talking-head clips with SyncNet on a Triton server.
+
+    from syncnet_client import SyncNetClient
+
+    with SyncNetClient("localhost:8001") as client:
+        result = client.score("interview.mp4")
+    print(result.offset_ms, result.confidence, result.verdict.trusted)
+
+Names are imported when they are first used, so that the command line and the constants in
+``syncnet_client.contract`` do not wait for gRPC and FFmpeg.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from syncnet_client.aio import AsyncSyncNetClient
+    from syncnet_client.client import SyncNetClient
+    from syncnet_client.drift import Drift, OffsetWindow
+    from syncnet_client.errors import (
+        ClipTooShortError,
+        InferenceError,
+        MediaError,
+        ModelNotReadyError,
+        NoAudioError,
+        NoFaceError,
+        NoVideoError,
+        ServerError,
+        ServerUnavailableError,
+        SyncNetError,
+        UsageError,
+    )
+    from syncnet_client.grpc_transport import GrpcOptions
+    from syncnet_client.result import SyncResult, TrackResult
+    from syncnet_client.scoring import Progress
+    from syncnet_client.verdict import Reason, Verdict
+
+__all__ = [
+    "AsyncSyncNetClient",
+    "ClipTooShortError",
+    "Drift",
+    "GrpcOptions",
+    "InferenceError",
+    "MediaError",
+    "ModelNotReadyError",
+    "NoAudioError",
+    "NoFaceError",
+    "NoVideoError",
+    "OffsetWindow",
+    "Progress",
+    "Reason",
+    "ServerError",
+    "ServerUnavailableError",
+    "SyncNetClient",
+    "SyncNetError",
+    "SyncResult",
+    "TrackResult",
+    "UsageError",
+    "Verdict",
+]
+
+_MODULES = {
+    "AsyncSyncNetClient": "aio",
+    "Drift": "drift",
+    "GrpcOptions": "grpc_transport",
+    "OffsetWindow": "drift",
+    "Progress": "scoring",
+    "Reason": "verdict",
+    "SyncNetClient": "client",
+    "SyncResult": "result",
+    "TrackResult": "result",
+    "Verdict": "verdict",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_MODULES.get(name, 'errors')}")
+    return getattr(module, name)

@@ -13,18 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT
-from syncnet_client.drift import DEFAULT_WINDOW_S
+from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE, DEFAULT_URL, DEFAULT_WINDOW_S
 from syncnet_client.faces import CropMode, make_cropper
 from syncnet_client.grpc_transport import GrpcOptions, GrpcTransport
 from syncnet_client.media import ArrayMedia, Media, open_media
 from syncnet_client.result import SyncResult
 from syncnet_client.scoring import Progress, ScoreOptions, score_media
 from syncnet_client.transport import Transport
-from syncnet_client.verdict import DEFAULT_MIN_CONFIDENCE
 
-__all__ = ["DEFAULT_URL", "Source", "SyncNetClient"]
-
-DEFAULT_URL = "127.0.0.1:8001"
+__all__ = ["Source", "SyncNetClient"]
 
 Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]
 Source = str | Path | Arrays | Media

@@ -18,12 +18,10 @@ import numpy.typing as npt
 
 from syncnet_client.curves import FRAME_MS
 
-__all__ = ["DEFAULT_WINDOW_S", "Drift", "DriftKind", "OffsetWindow", "analyse_drift"]
+__all__ = ["Drift", "DriftKind", "OffsetWindow", "analyse_drift"]
 
 DriftKind = Literal["constant", "drift", "jump", "unsteady", "unknown"]
 
-# Offsets of 10 s, 250 video windows, are reliable one by one; a drift of one frame a minute shows.
-DEFAULT_WINDOW_S = 10.0
 CLOSE_MS = FRAME_MS  # the resolution of the measurement
 HOLDS_FOR = 0.9  # of the trusted windows
 LEAST_WINDOWS = 3  # any two offsets lie on a line

@@ -13,6 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import MAX_GRPC_MESSAGE_SIZE, service_pb2, service_pb2_grpc
 
+from syncnet_client.defaults import (
+    DEFAULT_IN_FLIGHT,
+    DEFAULT_PATIENCE_S,
+    DEFAULT_TIMEOUT_S,
+)
 from syncnet_client.errors import ModelNotReadyError, ServerUnavailableError, UsageError
 from syncnet_client.grpc_stream import GrpcChunkStream
 from syncnet_client.protocol import (
@@ -46,9 +51,9 @@ class GrpcOptions:
         headers: sent with every request, for example an authorization token.
     """
 
-    in_flight: int = 2
-    timeout_s: float = 120.0
-    patience_s: float = 120.0
+    in_flight: int = DEFAULT_IN_FLIGHT
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    patience_s: float = DEFAULT_PATIENCE_S
     tls: bool = False
     ca: Path | None = None
     cert: Path | None = None

@@ -19,14 +19,14 @@ from syncnet_client.contract import (
     WINDOW_FRAMES,
 )
 from syncnet_client.curves import FRAME_MS, subframe_offset
-from syncnet_client.drift import DEFAULT_WINDOW_S, Drift, OffsetWindow, analyse_drift
+from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE, DEFAULT_WINDOW_S
+from syncnet_client.drift import Drift, OffsetWindow, analyse_drift
 from syncnet_client.errors import ClipTooShortError, NoFaceError, UsageError
 from syncnet_client.faces import Box, CropEvent, Cropper, TrackEnd, TrackFrames
 from syncnet_client.media import Media
 from syncnet_client.result import SyncResult, TrackResult
 from syncnet_client.transport import ChunkAnswer, Metrics, Transport
 from syncnet_client.verdict import (
-    DEFAULT_MIN_CONFIDENCE,
     LEAST_WINDOWS,
     Evidence,
     audible,

@@ -9,17 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
+from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE
 from syncnet_client.drift import Drift
 
-__all__ = ["DEFAULT_MIN_CONFIDENCE", "Evidence", "Reason", "Verdict", "audible", "judge"]
+__all__ = ["Evidence", "Reason", "Verdict", "audible", "judge"]
 
 ReasonCode = Literal[
     "low_confidence", "edge_of_range", "silence", "too_short", "face_lost", "offset_changes"
 ]
-
-# With the published weights, people who speak in sync score 3 to 10, voices that belong to
-# somebody else and faces that do not speak around 1 and rarely 2.
-DEFAULT_MIN_CONFIDENCE = 2.0
 
 # Means over fewer windows are carried by single sounds: the published accuracy for one window of
 # 5 frames is 76 %, for 15 frames 96 % (Chung, Chung & Kang, 2019).

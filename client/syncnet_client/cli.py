@@ -1,0 +1,56 @@
+"""Command line: ``syncnet-client``.
+
+Exit status: 0 if everything was done, 1 with one line on standard error if something failed, 2 if
+the command line itself is wrong. Results go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from syncnet_client.commands.failures import PROGRAM, one_line
+from syncnet_client.commands.score import score
+from syncnet_client.errors import SyncNetError, UsageError
+
+__all__ = ["app", "main"]
+
+# Without Rich's markup typer answers a usage error in plain lines and starts faster.
+app = typer.Typer(
+    name=PROGRAM,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(score)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"{PROGRAM} {version('syncnet-triton')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Audio-visual sync of talking-head clips, measured with SyncNet on a Triton server."""
+
+
+def main() -> int:
+    """Run the command line; return its exit status."""
+    try:
+        app(prog_name=PROGRAM)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0
+    except SyncNetError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    return 0

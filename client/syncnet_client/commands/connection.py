@@ -1,0 +1,126 @@
+"""The options that say which server to use, shared by all subcommands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from syncnet_client.defaults import DEFAULT_IN_FLIGHT, DEFAULT_TIMEOUT_S, DEFAULT_URL
+from syncnet_client.errors import ServerUnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from syncnet_client.client import SyncNetClient
+
+__all__ = [
+    "CaOption",
+    "CertOption",
+    "HeaderOption",
+    "InFlightOption",
+    "KeyOption",
+    "LocalOption",
+    "TimeoutOption",
+    "TlsOption",
+    "UrlOption",
+    "connect",
+]
+
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        envvar="SYNCNET_URL",
+        help=f"gRPC address of the Triton server. [default: {DEFAULT_URL}]",
+    ),
+]
+LocalOption = Annotated[
+    bool, typer.Option("--local", help="Start a server on this machine for this call alone.")
+]
+InFlightOption = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Chunks of one clip sent ahead of the answers.")
+]
+TimeoutOption = Annotated[
+    float, typer.Option(metavar="SECONDS", help="Send a chunk again if unanswered for so long.")
+]
+TlsOption = Annotated[bool, typer.Option("--tls", help="Encrypt the connection.")]
+CaOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Trust the certificates in this PEM file.")
+]
+CertOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Identify with this certificate (PEM).")
+]
+KeyOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The key of that certificate (PEM).")
+]
+HeaderOption = Annotated[
+    list[str] | None,
+    typer.Option("--header", metavar="NAME:VALUE", help="Send this header; may be repeated."),
+]
+
+
+@contextmanager
+def connect(
+    url: str | None,
+    *,
+    local: bool = False,
+    in_flight: int = DEFAULT_IN_FLIGHT,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    tls: bool = False,
+    ca: Path | None = None,
+    cert: Path | None = None,
+    key: Path | None = None,
+    headers: Sequence[str] | None = None,
+) -> Iterator[SyncNetClient]:
+    """Give a client for what the options say; a server started for it is stopped at the end.
+
+    Raises:
+        UsageError: the options contradict each other, or one has an impossible value.
+        ServerUnavailableError: the local server cannot start.
+    """
+    from syncnet_client.client import SyncNetClient
+    from syncnet_client.grpc_transport import GrpcOptions
+
+    options = GrpcOptions(
+        in_flight=in_flight,
+        timeout_s=timeout_s,
+        tls=tls,
+        ca=ca,
+        cert=cert,
+        key=key,
+        headers=dict(_parse_header(header) for header in headers or ()),
+    )
+    if not local:
+        with SyncNetClient(url or DEFAULT_URL, options=options) as client:
+            yield client
+        return
+    if url is not None:
+        raise UsageError("--local starts a server of its own: leave out --url")
+    with _local_server() as local_url, SyncNetClient(local_url, options=options) as client:
+        yield client
+
+
+@contextmanager
+def _local_server() -> Iterator[str]:
+    from syncnet_server import Server, ServerError
+
+    print("starting a local server ...", file=sys.stderr)
+    try:
+        server = Server()
+        server.start()
+    except ServerError as error:
+        raise ServerUnavailableError(f"the local server cannot start: {error}") from error
+    try:
+        yield server.grpc_url
+    finally:
+        server.stop()
+
+
+def _parse_header(header: str) -> tuple[str, str]:
+    name, colon, value = header.partition(":")
+    if not (colon and name.strip()):
+        raise UsageError(f"a header is NAME:VALUE, not {header!r}")
+    return name.strip(), value.strip()

@@ -1,0 +1,48 @@
+"""The progress of one clip, on standard error if that is a terminal."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.status import Status
+
+from syncnet_client.contract import FRAMES_PER_SECOND
+from syncnet_client.scoring import Progress
+
+__all__ = ["ClipMeter"]
+
+
+class ClipMeter:
+    """A line with the seconds of video scored so far, gone when the clip is done."""
+
+    def __init__(self, clip: str) -> None:
+        self._clip = clip
+        self._started = time.monotonic()
+        console = Console(stderr=True)
+        self._status = Status(clip, console=console) if console.is_terminal else None
+
+    def __enter__(self) -> ClipMeter:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Show how far the clip is."""
+        if self._status is None:
+            return
+        seconds = progress.frames / FRAMES_PER_SECOND
+        total = progress.total_frames
+        of_total = "" if total is None else f" of {total / FRAMES_PER_SECOND:.0f}"
+        speed = seconds / max(time.monotonic() - self._started, 1e-3)
+        self._status.update(f"{self._clip}: {seconds:.0f}{of_total} s, {speed:.1f}x real time")
