@@ -44,7 +44,7 @@ def quantise(model: onnx.ModelProto, batches: Iterable[Array]) -> None:
     """Turn a traced fp32 tower into its static int8 form.
 
     Args:
-        model: traced from a tower with `late_cast`; changed in place.
+        model: traced from an `integer` tower; changed in place.
         batches: inputs of the tower to measure the ranges of activations on.
     """
     statistics = _calibrate(model, batches)
