@@ -1,7 +1,8 @@
 """Stand-ins for the server: towers of a few lines between the real mathematics around them.
 
 ``distances_of`` answers a chunk as the ensemble would, ``FakeTriton`` does so over real gRPC and
-can be told to fail in all the ways in which a server fails.
+can be told to fail in all the ways in which a server fails. ``WrittenTransport`` needs neither: the
+distances it answers are written on the frames.
 """
 
 # ruff: noqa: N802, ARG002 - names and parameters of the RPC methods are gRPC's
@@ -20,6 +21,8 @@ import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
+from syncnet_client.chunks import Chunk
+from syncnet_client.transport import ChunkAnswer, Metrics
 from syncnet_server import default_model_repository, load_model_module
 
 mfcc_windows = load_model_module(default_model_repository(), "mfcc").mfcc_windows
@@ -221,3 +224,81 @@ def _chunk_answer(request: Any) -> Any:
     inputs = _inputs(request)
     distances = distances_of(inputs["FRAMES"][0], inputs["AUDIO"][0], inputs["AUDIO_PADDING"][0])
     return _response(request, DISTANCES=distances[None])
+
+
+class WrittenTransport:
+    """A transport without a server: the distances are written on the frames.
+
+    The first pixel of a window's first frame holds (shift column, depth, _): the distance is
+    10 everywhere but in that column, where it is 10 - depth / 10.
+    """
+
+    def __init__(self, vshift: int = 10) -> None:
+        self.vshift = vshift
+        self.versions = {"video_tower": "1", "audio_tower": "1"}
+        self.readiness: list[Exception] = []  # raised by check_ready, one after the other
+        self.checks = 0
+        self.open_streams = 0
+        self.closed = False
+        self.before_chunk: Callable[[Chunk], None] | None = None
+
+    def check_ready(self) -> None:
+        self.checks += 1
+        if self.readiness:
+            raise self.readiness.pop(0)
+
+    def model_versions(self) -> dict[str, str]:
+        return dict(self.versions)
+
+    def open_stream(self) -> WrittenStream:
+        self.open_streams += 1
+        return WrittenStream(self)
+
+    def measure(self, distances: np.ndarray, scope: str) -> Metrics:
+        assert scope in ("clip", "chunk")
+        return Metrics(*sync_metrics(distances))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class WrittenStream:
+    """Answers in the reverse order, at the end: what comes first must not matter."""
+
+    def __init__(self, transport: WrittenTransport) -> None:
+        self._transport = transport
+        self._answers: list[ChunkAnswer] = []
+
+    def __enter__(self) -> WrittenStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, chunk: Chunk) -> None:
+        if self._transport.before_chunk is not None:
+            self._transport.before_chunk(chunk)
+        vshift = self._transport.vshift
+        assert (
+            len(chunk.audio)
+            == 1 + 640 * (chunk.windows + 2 * vshift - sum(chunk.padding) - 1) + 3440
+        )
+        pixels = chunk.frames[: chunk.windows, 0, 0].astype(int)
+        distances = np.full((chunk.windows, 2 * vshift + 1), 10, np.float32)
+        distances[np.arange(chunk.windows), pixels[:, 0]] -= pixels[:, 1] / 10
+        self._answers.append(ChunkAnswer(chunk.track, chunk.first_window, distances))
+
+    def received(self) -> list[ChunkAnswer]:
+        return []
+
+    def finish(self) -> list[ChunkAnswer]:
+        return self._answers[::-1]
+
+    def close(self) -> None:
+        self._transport.open_streams -= 1
+
+
+def written_frames(count: int, column: int, depth: float) -> np.ndarray:
+    """Frames for ``WrittenTransport``, uint8 [count, 224, 224, 3], read-only."""
+    pixel = np.array([column, round(depth * 10), 0], np.uint8)
+    return np.broadcast_to(pixel, (count, 224, 224, 3))
