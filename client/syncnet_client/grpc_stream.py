@@ -113,6 +113,11 @@ class GrpcChunkStream:
     ) -> None:
         self.close()
 
+    @property
+    def unanswered(self) -> int:
+        """Chunks whose answers have not been seen yet."""
+        return len(self._pending)
+
     def send(self, chunk: Chunk) -> None:
         while len(self._pending) >= self._in_flight:
             self._wait_for_event()

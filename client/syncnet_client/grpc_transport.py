@@ -27,7 +27,8 @@ from syncnet_client.protocol import (
     metrics_response,
 )
 from syncnet_client.retry import Backoff, Failure, Kind
-from syncnet_client.transport import Metrics, Scope
+from syncnet_client.spread import SpreadStream
+from syncnet_client.transport import ChunkStream, Metrics, Scope
 
 __all__ = ["GrpcOptions", "GrpcTransport"]
 
@@ -41,6 +42,8 @@ class GrpcOptions:
 
     Attributes:
         in_flight: chunks of one clip that may be unanswered at a time.
+        streams: spread a clip's chunks over so many streams. Behind a balancer each may end at
+            another server; a stream has its share of `in_flight`, one chunk at least.
         timeout_s: how long a chunk in flight may take; under load it waits for others.
         patience_s: how long failures that may pass are met with new attempts, counted from the
             last answer. The default leaves a server the time to restart.
@@ -52,6 +55,7 @@ class GrpcOptions:
     """
 
     in_flight: int = DEFAULT_IN_FLIGHT
+    streams: int = 1
     timeout_s: float = DEFAULT_TIMEOUT_S
     patience_s: float = DEFAULT_PATIENCE_S
     tls: bool = False
@@ -63,6 +67,8 @@ class GrpcOptions:
     def __post_init__(self) -> None:
         if self.in_flight < 1:
             raise UsageError(f"in_flight must be at least 1, not {self.in_flight}")
+        if self.streams < 1:
+            raise UsageError(f"streams must be at least 1, not {self.streams}")
         if self.timeout_s <= 0 or self.patience_s < 0:
             raise UsageError("timeout_s must be positive and patience_s must not be negative")
         if (self.cert is None) != (self.key is None):
@@ -109,7 +115,17 @@ class GrpcTransport:
             versions[model] = max(metadata.versions, key=int)  # the ensemble takes the newest
         return versions
 
-    def open_stream(self) -> GrpcChunkStream:
+    def open_stream(self) -> ChunkStream:
+        streams = [self._open_stream() for _ in range(self._options.streams)]
+        return streams[0] if len(streams) == 1 else SpreadStream(streams)
+
+    def measure(self, distances: npt.NDArray[np.float32], scope: Scope) -> Metrics:
+        return metrics_response(self._infer(metrics_request(distances, scope)))
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _open_stream(self) -> GrpcChunkStream:
         def start(requests: Iterator[Any]) -> Any:
             return self._stub.ModelStreamInfer(requests, metadata=self._metadata)
 
@@ -117,15 +133,9 @@ class GrpcTransport:
             start,
             self._infer,
             Backoff(self._options.patience_s, self._url),
-            in_flight=self._options.in_flight,
+            in_flight=max(1, self._options.in_flight // self._options.streams),
             timeout_s=self._options.timeout_s,
         )
-
-    def measure(self, distances: npt.NDArray[np.float32], scope: Scope) -> Metrics:
-        return metrics_response(self._infer(metrics_request(distances, scope)))
-
-    def close(self) -> None:
-        self._channel.close()
 
     def _infer(self, request: Any) -> Any:
         return self._patiently(self._stub.ModelInfer, request, self._options.timeout_s)

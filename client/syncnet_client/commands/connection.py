@@ -23,6 +23,7 @@ __all__ = [
     "InFlightOption",
     "KeyOption",
     "LocalOption",
+    "StreamsOption",
     "TimeoutOption",
     "TlsOption",
     "UrlOption",
@@ -42,6 +43,12 @@ LocalOption = Annotated[
 ]
 InFlightOption = Annotated[
     int, typer.Option(min=1, metavar="N", help="Chunks of one clip sent ahead of the answers.")
+]
+StreamsOption = Annotated[
+    int,
+    typer.Option(
+        min=1, metavar="N", help="Streams that share a clip, for several servers behind a balancer."
+    ),
 ]
 TimeoutOption = Annotated[
     float, typer.Option(metavar="SECONDS", help="Send a chunk again if unanswered for so long.")
@@ -68,6 +75,7 @@ def connect(
     *,
     local: bool = False,
     in_flight: int = DEFAULT_IN_FLIGHT,
+    streams: int = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     tls: bool = False,
     ca: Path | None = None,
@@ -86,6 +94,7 @@ def connect(
 
     options = GrpcOptions(
         in_flight=in_flight,
+        streams=streams,
         timeout_s=timeout_s,
         tls=tls,
         ca=ca,

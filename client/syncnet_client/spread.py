@@ -1,0 +1,59 @@
+"""Chunks of one clip over several streams, so that several servers behind a balancer share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+
+from syncnet_client.chunks import Chunk
+from syncnet_client.grpc_stream import GrpcChunkStream
+from syncnet_client.transport import ChunkAnswer
+
+__all__ = ["SpreadStream"]
+
+
+class SpreadStream:
+    """A ``ChunkStream`` made of others; a chunk goes where the fewest are unanswered.
+
+    A balancer chooses a server for each stream, not for each chunk: on a single stream, one server
+    gets all of a clip.
+    """
+
+    def __init__(self, streams: Sequence[GrpcChunkStream]) -> None:
+        self._streams = streams
+        self._answers: list[ChunkAnswer] = []
+
+    def __enter__(self) -> SpreadStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def send(self, chunk: Chunk) -> None:
+        self._collect()
+        min(self._streams, key=lambda stream: stream.unanswered).send(chunk)
+
+    def received(self) -> list[ChunkAnswer]:
+        self._collect()
+        answers, self._answers = self._answers, []
+        return answers
+
+    def finish(self) -> list[ChunkAnswer]:
+        for stream in self._streams:
+            self._answers += stream.finish()
+        return self.received()
+
+    def close(self) -> None:
+        with ExitStack() as stack:
+            for stream in self._streams:
+                stack.callback(stream.close)
+
+    def _collect(self) -> None:
+        for stream in self._streams:
+            self._answers += stream.received()
