@@ -30,7 +30,7 @@ def result_of(
         frame_confidence=(np.median(mean) - distances[:, vshift - offset]).astype(np.float32),
         times=(np.arange(windows) + 2.5) / 25,
         frame_times=np.arange(windows + 5) / 25,
-        boxes=np.tile([4, 2, 48], (windows + 5, 1)).astype(np.int32),
+        boxes=np.tile([4, 2, 48, 48], (windows + 5, 1)).astype(np.int32),
         detected=np.ones(windows + 5, np.bool_),
         drift=None,
         verdict=Verdict(trusted, () if trusted else (DOUBT,)),

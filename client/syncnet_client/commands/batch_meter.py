@@ -1,0 +1,75 @@
+"""The progress of a batch on a terminal: clips, speed against real time, time left."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from syncnet_client.batch import Tally
+
+__all__ = ["BatchMeter"]
+
+
+class BatchMeter:
+    """A bar on standard error while the context lasts; nothing where that is not a terminal."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar: Bar | None = None
+
+    def start(self, tally: Tally) -> None:
+        """Show the tally from now on."""
+        if not self._console.is_terminal or tally.total == 0:
+            return
+        self._bar = Bar(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("clips"),
+            _Speed(tally),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("left"),
+            console=self._console,
+            transient=True,
+            # Rich would send what is printed to standard error, so that it appears above the bar.
+            redirect_stdout=sys.stdout.isatty(),
+        )
+        self._task = self._bar.add_task("", total=tally.total)
+        self._bar.start()
+
+    def advance(self) -> None:
+        """Count one finished clip."""
+        if self._bar is not None:
+            self._bar.advance(self._task)
+
+    def __enter__(self) -> BatchMeter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class _Speed(ProgressColumn):
+    def __init__(self, tally: Tally) -> None:
+        super().__init__()
+        self._tally = tally
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002 (rich passes it)
+        return Text(f"{self._tally.speed:.1f}x real time")
