@@ -10,7 +10,6 @@ All last for the whole session. The server's log must not hold errors in the end
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,19 +21,14 @@ from torch import Tensor
 from syncnet_export.building import build
 from syncnet_export.network import random_checkpoint
 from syncnet_server import Server
+from syncnet_server.log import is_problem
 
 MODEL_REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
 NARROW_WIDTH = 1 / 16
 
-# What tritonserver logs as an error on a machine that has no GPU.
-_NO_GPU = re.compile(r"CudaDriverHelper has not been initialized|unable to create stream for")
-
-
 def unexpected_errors(log: str) -> list[str]:
     """Return the lines of a tritonserver log that report errors, the lack of a GPU aside."""
-    return [
-        line for line in log.splitlines() if re.match(r"E\d{4} ", line) and not _NO_GPU.search(line)
-    ]
+    return [line for line in log.splitlines() if is_problem(line, "E")]
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def serve(
     admin_key: Annotated[
         str | None,
         typer.Option(
-            envvar="SYNCNET_SERVER_ADMIN_KEY",
+            envvar="SYNCNET_ADMIN_KEY",
             help="What administrative calls must show; see docs/security.md.",
         ),
     ] = None,

@@ -219,7 +219,12 @@ class Server:
 
     def _launch(self, installation: Installation, arguments: list[str]) -> None:
         self._ending = None
-        self.log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+        if self.log_path.parent != self._work:
+            try:
+                with self.log_path.open("ab") as log:
+                    self.log_start = log.tell()
+            except OSError as error:
+                raise ServerError(f"log file {self.log_path}: {error.strerror}") from error
         job = {
             "work": str(self._work),
             "copies": {name: str(source) for name, source in installation.copies.items()},
