@@ -24,7 +24,6 @@ class Camera:
         # The side, in pixels, that the crop had in the video it was cut from.
         small = rng.random() < 0.35
         self.source_size = 2 * int(rng.uniform(40, 80) if small else rng.uniform(80, 144))
-        self.gain = float(2 ** rng.normal(0.0, 0.35))
         gamma = float(np.exp(rng.normal(0, 0.18)))
         contrast = float(np.exp(rng.normal(0.0, 0.15)))
         lift = float(rng.normal(0, 0.03))
@@ -40,6 +39,7 @@ class Camera:
         self._noise = float(rng.exponential(2.5)) if rng.random() < 0.7 else 0.0
         self.codec = str(rng.choice(["none", "jpeg", "h264"], p=[0.2, 0.3, 0.5]))
         self.quality = int(rng.integers(20, 36) if self.codec == "h264" else rng.integers(35, 95))
+        self._title = self._random_title(rng) if rng.random() < 0.08 else None
         self._upscale = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA]))
         # Rows at the bottom or columns at a side that lie outside the video: filled with grey.
         self._missing = (0, 0, 0)
@@ -47,6 +47,14 @@ class Camera:
             self._missing = (int(rng.integers(5, 60)), 0, 0)
         elif rng.random() < 0.06:
             self._missing = (0, *(int(n) for n in rng.permutation([0, int(rng.integers(5, 45))])))
+
+    def _random_title(self, rng: np.random.Generator) -> tuple[str, tuple[int, int], float, int]:
+        """Text laid over the picture, as subtitles and logos are: text, place, size, grey level."""
+        letters = "".join(chr(c) for c in rng.integers(65, 91, int(rng.integers(3, 16))))
+        height = float(rng.choice([0.08, 0.9])) + rng.uniform(-0.04, 0.06)
+        place = (int(rng.uniform(-0.1, 0.6) * self.source_size), int(height * self.source_size))
+        size = self.source_size / FRAME_SIZE * rng.uniform(0.4, 0.9)
+        return letters, place, float(size), int(rng.integers(150, 256))
 
     def expose(self, picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """One rendered frame (display values, any size) as the sensor delivers it."""
@@ -68,6 +76,11 @@ class Camera:
             cv2.setRNGSeed(int(rng.integers(2**31)))
             cv2.randn(grain, 0, (self._noise,) * 3)
             out = cv2.add(out, grain, dtype=cv2.CV_8U)
+        if self._title:
+            text, place, scale, level = self._title
+            cv2.putText(
+                out, text, place, cv2.FONT_HERSHEY_DUPLEX, scale, (level,) * 3, 1, cv2.LINE_AA
+            )
         return np.ascontiguousarray(out)
 
     def deliver(self, exposed: Sequence[NDArray[np.uint8]]) -> Frames:

@@ -3,14 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from syncnet_training.synthesis.articulation import Sound, articulate, random_style, sample_track
 from syncnet_training.synthesis.camera import Camera
-from syncnet_training.synthesis.motion import random_motion
+from syncnet_training.synthesis.motion import Motion, random_motion
 from syncnet_training.synthesis.phonemes import JAW
-from syncnet_training.synthesis.portrait import CANVAS, Portrait, to_display
+from syncnet_training.synthesis.portrait import CANVAS, Portrait
 from syncnet_training.synthesis.room import record
 from syncnet_training.synthesis.script import random_speech
 from syncnet_training.synthesis.tts import library_path, say_something
@@ -45,6 +46,26 @@ def _speech(
     sounds = random_speech(rng, 0.0, seconds)
     voice = random_voice(rng)
     return speak(sounds, seconds, voice, rng), sounds, f"formant {voice.pitch:.0f} Hz"
+
+
+def _draw(
+    portrait: Portrait,
+    motion: Motion,
+    articulation: NDArray[np.float32],
+    time: float,
+    crop: NDArray[np.float32],
+) -> NDArray[np.uint8]:
+    at = motion.at(time)
+    return portrait.draw(
+        articulation,
+        motion.shapes[at],
+        motion.angles[at],
+        motion.shift[at],
+        crop,
+        float(motion.lids[at]),
+        motion.gaze[at],
+        motion.hand[at],
+    )
 
 
 def synthesize_clip(
@@ -83,19 +104,19 @@ def synthesize_clip(
     poses = sample_track(track, times + margin)
     crop = np.cumsum(camera_rng.normal(0, 0.3, (frames, 2)), axis=0) * 0.5
     crop = (crop - crop.mean(axis=0)).astype(np.float32) * np.float32(CANVAS / 224)
+    # Some shutters are slow: then a frame is the mean of two moments.
+    shutter = float(camera_rng.uniform(0.2, 0.9)) if camera_rng.random() < 0.12 else 0.0
     exposed = []
     for index in range(frames):
-        at = motion.at(float(times[index]))
-        picture = portrait.draw(
-            poses[index],
-            motion.shapes[at],
-            motion.angles[at],
-            motion.shift[at],
-            crop[index],
-            float(motion.lids[at]),
-            motion.gaze[at],
+        moments = [float(times[index]) + d * shutter / FRAMES_PER_SECOND for d in (-0.25, 0.25)]
+        pictures = [
+            _draw(portrait, motion, sample_track(track, np.array([t + margin]))[0], t, crop[index])
+            for t in (moments if shutter else moments[:1])
+        ]
+        picture = (
+            cv2.addWeighted(pictures[0], 0.5, pictures[-1], 0.5, 0) if shutter else pictures[0]
         )
-        exposed.append(camera.expose(to_display(picture * np.float32(camera.gain)), camera_rng))
+        exposed.append(camera.expose(picture, camera_rng))
     return SyntheticClip(
         frames=camera.deliver(exposed),
         samples=samples,

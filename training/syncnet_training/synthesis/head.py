@@ -138,6 +138,9 @@ class Head:
         opening = np.maximum(1.0 - np.abs(t) ** 2.4, 0.0) ** 0.85
         row = np.arange(self.rows)[:, None] * np.ones((1, self.columns))
         is_lining = (row > edge_u) & (row < edge_l)
+        # Under the chin the surface runs back, not down.
+        under = np.maximum(y - (anatomy.chin - 0.03), 0.0)
+        y = y - under + 0.07 * (1 - np.exp(-under / 0.07))
         offset = np.zeros((self.rows, 2))
         offset[edge_u + 1 : edge_l] = np.stack([lining_y, lining_z], axis=1)
         y = y + anatomy.corner_drop * np.minimum(t**2, 2.5) * np.exp(-(((y - mouth) / 0.2) ** 2))
@@ -150,7 +153,11 @@ class Head:
         inside = np.zeros((self.rows, self.columns))
         inside[edge_u + 1 : edge_l] = depth[:, None] * (opening[edge_u + 1 : edge_l] > 0)
         self.inside = inside.ravel().astype(np.float32)
-        self.triangles = grid_triangles(self.rows, self.columns)
+        triangles = grid_triangles(self.rows, self.columns)
+        # Beside the mouth the lining has no extent.
+        in_lining = (is_lining[:, :1] * np.ones((1, self.columns), bool)).ravel()
+        shut = (opening <= 0).ravel()[triangles].all(axis=1)
+        self.triangles = triangles[~(in_lining[triangles].any(axis=1) & shut)]
 
         # The texture: angle across, rest height down, with a strip for the lining at the mouth.
         scale = (TEXTURE_HEIGHT - 1 - _CAVITY_TEXELS) / (_BOTTOM - _TOP)
@@ -189,11 +196,11 @@ class Head:
         at = [-1.85, -1.7, -1.45, -1.1, -0.7, -0.3, 0.1, 0.5, 0.9, 1.2, chin - 0.28, chin - 0.1, chin,
               chin + 0.12, 2.05]  # fmt: skip
         jaw = a.jaw_width
-        half = [0.25, 0.55, 0.84, 1.0, 1.06, 1.06, 1.04, 1.0, jaw + 0.1, jaw - 0.02, jaw * 0.72,
-                jaw * 0.5, jaw * 0.34, 0.3, 0.36]  # fmt: skip
+        half = [0.25, 0.55, 0.84, 1.0, 1.06, 1.06, 1.04, 1.0, jaw + 0.1, jaw - 0.02, jaw * 0.74,
+                jaw * 0.52, jaw * 0.40, jaw * 0.5, jaw * 0.7]  # fmt: skip
         front = [-1.3, -0.85, -0.4, -0.1, 0.02, 0.06, 0.02, 0.0, 0.0, -0.02, 0.0, -0.05, -0.14,
-                 -0.42, -0.85]  # fmt: skip
-        deep = [0.4, 0.7, 0.95, 1.05, 1.1, 1.1, 1.1, 1.05, 1.0, 0.95, 0.75, 0.6, 0.5, 0.3, 0.2]
+                 -0.5, -1.3]  # fmt: skip
+        deep = [0.4, 0.7, 0.95, 1.05, 1.1, 1.1, 1.1, 1.05, 1.0, 0.95, 0.75, 0.6, 0.5, 0.35, 0.2]
         flat = y.ravel()
         width = np.interp(flat, at, half).reshape(y.shape) * a.width
         centre = np.interp(flat, at, front).reshape(y.shape)
@@ -303,7 +310,7 @@ class Head:
 
         lift = above * opening * near
         lower = below * opening * tight
-        upper_shape = np.stack([zero, -0.10 * lift, 0.015 * lift], -1)
+        upper_shape = np.stack([zero, -0.12 * lift, 0.015 * lift], -1)
         lower_shape = np.stack([zero, 0.11 * lower, 0.01 * lower], -1)
 
         reach = np.minimum(np.abs(x) / half, 1.0) * around

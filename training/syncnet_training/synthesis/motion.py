@@ -26,14 +26,15 @@ def wander(rng: np.random.Generator, steps: int, seconds: float) -> Array:
 @dataclass(frozen=True)
 class Motion:
     """Per step (100 a second): angles [n, 3] yaw, pitch, roll in radians; shift [n, 3] in face
-    units; shapes [n, len(SHAPES)] added to the face's coefficients; lids [n]; gaze [n, 2];
-    hand [n, 3]: x, y in face units and presence."""
+    units; shapes [n, len(SHAPES)] added to the face's coefficients; lids [n]; gaze [n, 2]; hand [n, 2]:
+    shift of a gesturing hand in face units, +y (out of sight) at rest."""
 
     angles: Float
     shift: Float
     shapes: Float
     lids: Float
     gaze: Float
+    hand: Float
 
     def at(self, time: float) -> int:
         """The step at `time` seconds."""
@@ -75,6 +76,7 @@ def random_motion(rng: np.random.Generator, seconds: float) -> Motion:
         shapes=shapes.astype(np.float32),
         lids=_blinks(rng, n),
         gaze=_glances(rng, n),
+        hand=_gestures(rng, n),
     )
 
 
@@ -100,3 +102,10 @@ def _glances(rng: np.random.Generator, n: int) -> Float:
         at += hold
         where = rng.normal(0, 0.35, 2) if rng.random() < 0.7 else np.zeros(2)
     return np.clip(gaze, -1, 1).astype(np.float32)
+
+
+def _gestures(rng: np.random.Generator, n: int) -> Float:
+    raised = np.clip(0.5 + rng.normal(0, 0.7) + 0.9 * wander(rng, n, 0.6), 0, 1)
+    sway = 0.15 * wander(rng, n, 0.35)
+    lift = 0.12 * wander(rng, n, 0.3) + 2.2 * (1 - raised)
+    return np.stack([sway, lift], axis=1).astype(np.float32)

@@ -17,7 +17,7 @@ class Mouth:
         self._half = 0.40 + 0.4 * (anatomy.mouth_width - 0.37)
         front = lips_z - float(rng.uniform(0.07, 0.12))
         # How far the upper teeth reach below, and the lower above, the line where the lips meet.
-        show = float(rng.uniform(-0.01, 0.05))
+        show = float(rng.uniform(-0.01, 0.085))
         height = float(rng.uniform(0.13, 0.17))
         gum = 0.12
         across = np.linspace(-1, 1, _ARCH_COLUMNS)
@@ -58,12 +58,12 @@ class Mouth:
         within = np.abs(place - np.floor(place) - 0.5) * 2  # 0 in a tooth's middle, 1 between two
         number = np.floor(place).astype(int)
         tones = rng.uniform(0.92, 1.05, 32)[np.clip(number + 16, 0, 31)]
-        uneven = rng.uniform(-0.06, 0.0, 32)[np.clip(number + 16, 0, 31)]
-        gap = float(rng.uniform(0.15, 0.6))
+        uneven = rng.uniform(-0.04, 0.0, 32)[np.clip(number + 16, 0, 31)]
+        gap = float(rng.uniform(0.05, 0.4))
         shade = tones * (1 - gap * np.clip((within - 0.75) / 0.25, 0, 1) ** 2)
         shade *= 0.85 + 0.15 * np.cos((v - 0.6) * 2.2)
         picture = white * shade[..., None].astype(np.float32)
-        edge = 1.0 + uneven - 0.12 * within**4
+        edge = 1.0 + uneven - 0.05 * within**4
         gums = 0.46 - 0.08 * (1 - within**2)
         pink = np.array([0.72, 0.40, 0.40], np.float32) * float(rng.uniform(0.6, 1.1))
         share = np.clip((gums - v) / 0.05 + 0.5, 0, 1)[..., None]

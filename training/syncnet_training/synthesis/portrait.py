@@ -1,12 +1,12 @@
 """One person in front of a camera: pose, light and drawing of a frame."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from syncnet_training.synthesis import surroundings
+from syncnet_training.synthesis import accessories, surroundings
 from syncnet_training.synthesis.head import SHAPES, Head, random_anatomy
 from syncnet_training.synthesis.mouth import Mouth
 from syncnet_training.synthesis.phonemes import (
@@ -20,10 +20,12 @@ from syncnet_training.synthesis.phonemes import (
     WIDE,
 )
 from syncnet_training.synthesis.raster import Canvas, Float, Mesh, grid_normals
+from syncnet_training.synthesis.surroundings import Surface
 from syncnet_training.synthesis.skin import Eyes, paint_face, random_look, with_coverage
 
-CANVAS = 288  # drawn larger than the 224 pixels of a frame, which smooths edges
+CANVAS = 264  # drawn larger than the 224 pixels of a frame, which smooths edges
 _FRAME = 224
+_BACKGROUND_MARGIN = 40
 _PIVOT = np.array([0.0, 0.9, -1.2], np.float32)  # the head turns about the top of the neck
 _INDEX = {name: i for i, name in enumerate(SHAPES)}
 
@@ -72,8 +74,8 @@ def rotation(yaw: float, pitch: float, roll: float) -> Float:
 class _Part:
     mesh: Mesh
     points: Float
-    grid: tuple[int, int]
-    rigid: bool  # moves with the head
+    normals: Float
+    anchor: Literal["head", "body", "hand"]  # what it moves with
     shine: float
 
 
@@ -102,8 +104,9 @@ class Portrait:
         self._gloss = float(rng.uniform(0.0, 0.22) ** 1.3)
         self._polish = float(rng.uniform(8, 40))
         self._parts = self._surround(rng)
-        self._background = surroundings.background(rng, CANVAS + 80)
+        self._background = surroundings.background(rng, CANVAS + 2 * _BACKGROUND_MARGIN)
         self._canvas = Canvas(CANVAS)
+        self._exposure = float(2 ** rng.normal(0.0, 0.35))
         # Pixels of the 224 pixel frame: half the face's width, and where the eyes' middle is.
         self._scale = float(np.clip(rng.normal(47, 4.5), 36, 62)) * CANVAS / _FRAME
         self._distance = float(rng.uniform(5, 18))
@@ -112,16 +115,31 @@ class Portrait:
         ) * np.float32(CANVAS / _FRAME)
 
     def _surround(self, rng: np.random.Generator) -> list[_Part]:
-        parts = []
         haircut = rng.choice(["bald", "short", "long"], p=[0.1, 0.5, 0.4])
+        head, look = self.head, self.look
+        on_head = [(surface, 0.02) for surface in surroundings.ears(head, look, rng)]
         if haircut != "bald":
-            parts.append(_Part(*surroundings.hair_cap(self.head, self.look, rng), True, 0.03))
+            on_head.append((surroundings.hair_cap(head, look, rng), 0.03))
         if haircut == "long":
-            parts.append(_Part(*surroundings.long_hair(self.look, rng), True, 0.03))
-        parts += [_Part(*ear, True, 0.02) for ear in surroundings.ears(self.head, self.look, rng)]
-        parts.append(_Part(*surroundings.neck(self.head, self.look, rng), False, 0.01))
-        parts.append(_Part(*surroundings.clothes(rng), False, 0.0))
-        return parts
+            on_head.append((surroundings.long_hair(look, rng), 0.03))
+        if rng.random() < 0.25:
+            on_head += [(s, 0.3) for s in accessories.glasses(head.anatomy, rng)]
+        on_body = [(surroundings.neck(head, look, rng), 0.01), (surroundings.clothes(rng), 0.0)]
+        if rng.random() < 0.07:
+            on_body += [(s, 0.02) for s in accessories.microphone(rng)]
+        on_hand = []
+        if rng.random() < 0.12:
+            on_hand = [(s, 0.03) for s in accessories.hand(look, rng)]
+        groups: list[tuple[Literal["head", "body", "hand"], list[tuple[Surface, float]]]] = [
+            ("head", on_head),
+            ("body", on_body),
+            ("hand", on_hand),
+        ]
+        return [
+            _Part(mesh, points, grid_normals(points, *grid), anchor, shine)
+            for anchor, group in groups
+            for (mesh, points, grid), shine in group
+        ]
 
     def coefficients(self, articulation: Float, idle: Float) -> Float:
         """Blend shape coefficients for articulators [8] and idle movement [len(SHAPES)]."""
@@ -173,11 +191,13 @@ class Portrait:
         crop: Float,
         lids: float,
         gaze: Float,
-    ) -> Float:
-        """A frame in linear light: float32 [CANVAS, CANVAS, 3].
+        hand: Float,
+    ) -> NDArray[np.uint8]:
+        """A frame in display values: uint8 [CANVAS, CANVAS, 3].
 
         articulation [8]; shapes [len(SHAPES)]: idle movement; angles [3]: yaw, pitch, roll;
-        shift [3]: of head and body in face units; crop [2]: of the camera, in canvas pixels.
+        shift [3]: of head and body in face units; crop [2]: of the camera, in canvas pixels;
+        lids: 1 open, 0 shut; gaze [2] in -1..1; hand [2]: shift of the hand in face units.
         """
         canvas, head = self._canvas, self.head
         canvas.clear()
@@ -209,26 +229,14 @@ class Portrait:
                 only_in_cavity=True,
             )
         for part in self._parts:
-            where = place(part.points) if part.rigid else part.points + shift * np.float32(0.6)
-            lit, gloss = self._lit(grid_normals(where, *part.grid), part.shine)
+            if part.anchor == "head":
+                where, facing = place(part.points), part.normals @ turn.T
+            else:
+                where, facing = part.points + shift * np.float32(0.6), part.normals
+                if part.anchor == "hand":
+                    where[:, :2] += hand
+            lit, gloss = self._lit(facing, part.shine)
             canvas.draw(part.mesh, self._project(where, offset), lit, gloss)
-        return self._compose(crop)
-
-    def _compose(self, crop: Float) -> Float:
-        canvas = self._canvas
-        matrix = np.array([[1, 0, crop[0] - 40], [0, 1, crop[1] - 40]], np.float32)
-        behind = cv2.warpAffine(
-            self._background, matrix, (CANVAS, CANVAS), borderMode=cv2.BORDER_REFLECT
-        )
-        share = cv2.blur(canvas.cover, (3, 3))[..., None]
-        share = np.minimum(share, canvas.cover[..., None])
-        picture: Float = behind + share * (canvas.colour - behind)
-        return picture
-
-
-def to_display(picture: Float) -> NDArray[np.uint8]:
-    """Linear light to 8-bit display values (gamma 2)."""
-    shown: NDArray[np.uint8] = np.minimum(cv2.sqrt(np.maximum(picture, 0)) * 255 + 0.5, 255).astype(
-        np.uint8
-    )
-    return shown
+        margin = _BACKGROUND_MARGIN
+        left, top = (int(np.clip(round(margin - c), 0, 2 * margin)) for c in crop)
+        return canvas.develop(self._background, left, top, self._exposure)

@@ -13,6 +13,8 @@ from syncnet_training.synthesis.compiled import compiled
 
 Float = NDArray[np.float32]
 
+_FAR = -1e9  # the depth of pixels where nothing is drawn
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -30,7 +32,7 @@ class Mesh:
 
 
 class Canvas:
-    """Colour (linear RGB), depth and coverage of the picture being drawn.
+    """Colour (linear RGB) and depth of the picture being drawn.
 
     cavity: where the inside of the mouth is what shows; teeth and tongue are drawn only there.
     """
@@ -39,14 +41,11 @@ class Canvas:
         self.size = size
         self.colour = np.zeros((size, size, 3), np.float32)
         self.depth = np.zeros((size, size), np.float32)
-        self.cover = np.zeros((size, size), np.float32)
         self.cavity = np.zeros((size, size), np.float32)
 
     def clear(self) -> None:
-        self.depth.fill(-1e9)
-        self.cover.fill(0)
+        self.depth.fill(_FAR)
         self.cavity.fill(0)
-        self.colour.fill(0)
 
     def draw(
         self,
@@ -66,7 +65,6 @@ class Canvas:
         _fill(
             self.colour,
             self.depth,
-            self.cover,
             points,
             mesh.triangles,
             mesh.uv,
@@ -77,6 +75,16 @@ class Canvas:
             self.cavity,
             only_in_cavity,
         )
+
+    def develop(self, background: Float, left: int, top: int, gain: float) -> NDArray[np.uint8]:
+        """The picture over `background`: display values (gamma 2), uint8 [size, size, 3].
+
+        background: linear RGB, larger than the canvas, whose pixel (left, top) is at the canvas's
+        corner. gain: exposure.
+        """
+        picture = np.empty((self.size, self.size, 3), np.uint8)
+        _develop(self.colour, self.depth, background, left, top, np.float32(gain), picture)
+        return picture
 
 
 def grid_triangles(rows: int, columns: int) -> NDArray[np.int32]:
@@ -112,7 +120,6 @@ def grid_normals(points: Float, rows: int, columns: int) -> Float:
 def _fill(
     colour: Float,
     depth: Float,
-    cover: Float,
     points: Float,
     triangles: NDArray[np.int32],
     uv: Float,
@@ -165,7 +172,6 @@ def _fill(
                 if coverage < 0.5:
                     continue
                 depth[y, x] = z
-                cover[y, x] = 1.0
                 if not only_in_cavity:
                     cavity[y, x] = wa * inside[a] + wb * inside[b] + wc * inside[c]
                 shine = wa * gloss[a] + wb * gloss[b] + wc * gloss[c]
@@ -178,3 +184,25 @@ def _fill(
                     )
                     lit = wa * light[a, k] + wb * light[b, k] + wc * light[c, k]
                     colour[y, x, k] = albedo * lit + shine
+
+
+@compiled
+def _develop(
+    colour: Float,
+    depth: Float,
+    background: Float,
+    left: int,
+    top: int,
+    gain: float,
+    picture: NDArray[np.uint8],
+) -> None:
+    size = depth.shape[0]
+    for y in range(size):
+        for x in range(size):
+            drawn = depth[y, x] > -1e8
+            for k in range(3):
+                value = colour[y, x, k] if drawn else background[top + y, left + x, k]
+                value = np.sqrt(max(value * gain, np.float32(0))) * np.float32(255) + np.float32(
+                    0.5
+                )
+                picture[y, x, k] = np.uint8(min(value, np.float32(255)))

@@ -200,12 +200,13 @@ def _paint_lips(picture: Float, head: Head, look: Look, rng: np.random.Generator
 
 
 def _paint_lining(picture: Float, head: Head, look: Look, rng: np.random.Generator) -> None:
+    """The inside of lips and cheeks, in the strip of the texture that belongs to the mouth."""
     inside = head.texel_inside[:, None]
-    rows = head.texel_inside > 0
-    wet = look.lips * np.array([0.75, 0.5, 0.5], np.float32)
-    deep = np.array([0.16, 0.05, 0.05], np.float32) * np.float32(rng.uniform(0.5, 1.3))
-    share = np.clip(inside * 3.0, 0, 1)
-    picture[rows] = (wet * (1 - share) + deep * share)[rows][:, None, :]
+    between = _step(1.0, 0.9, np.abs(head.texel_x) / head.anatomy.mouth_width)
+    wet = look.lips * np.array([0.8, 0.55, 0.55], np.float32)
+    deep = np.array([0.30, 0.10, 0.10], np.float32) * np.float32(rng.uniform(0.4, 1.4))
+    _mix(picture, wet, np.clip(inside * 6.0, 0, 1) * between)
+    _mix(picture, deep, np.clip(inside * 2.5 - 0.3, 0, 1) * between)
 
 
 class Eyes:

@@ -7,10 +7,13 @@ from syncnet_training.synthesis.head import TEXTURE_HEIGHT, TEXTURE_WIDTH, Head
 from syncnet_training.synthesis.raster import Float, Mesh, grid_triangles
 from syncnet_training.synthesis.skin import Look, noise, with_coverage
 
+# A mesh, its vertices [N, 3] at rest, and the rows and columns of the grid that they form.
+Surface = tuple[Mesh, Float, tuple[int, int]]
 
-def _grid_mesh(
+
+def grid_surface(
     x: Float, y: Float, z: Float, picture: Float, coverage: Float | None = None
-) -> tuple[Mesh, Float, tuple[int, int]]:
+) -> Surface:
     """Mesh and vertices of a grid surface with `picture` stretched over it."""
     rows, columns = x.shape
     height, width = picture.shape[:2]
@@ -37,9 +40,7 @@ def _strands(rng: np.random.Generator, height: int, width: int, look: Look) -> F
     return picture
 
 
-def hair_cap(
-    head: Head, look: Look, rng: np.random.Generator
-) -> tuple[Mesh, Float, tuple[int, int]]:
+def hair_cap(head: Head, look: Look, rng: np.random.Generator) -> Surface:
     """Hair on the skull: the head's own surface, lifted, down to a hairline."""
     x, y = head.texel_x, head.texel_y
     angle = np.abs(head.texel_angle)
@@ -77,7 +78,7 @@ def hair_cap(
     return mesh, points, (keep, head.columns)
 
 
-def long_hair(look: Look, rng: np.random.Generator) -> tuple[Mesh, Float, tuple[int, int]]:
+def long_hair(look: Look, rng: np.random.Generator) -> Surface:
     """Hair that hangs round the head, open in front."""
     rows, columns = 20, 33
     front = float(rng.uniform(0.95, 1.4))
@@ -99,12 +100,10 @@ def long_hair(look: Look, rng: np.random.Generator) -> tuple[Mesh, Float, tuple[
     coverage = ((np.abs(u) < edge) & (v < 0.97 - 0.04 * noise(rng, 200, 300, 2, 80))).astype(
         np.float32
     )
-    return _grid_mesh(x, y, z, picture, coverage)
+    return grid_surface(x, y, z, picture, coverage)
 
 
-def ears(
-    head: Head, look: Look, rng: np.random.Generator
-) -> list[tuple[Mesh, Float, tuple[int, int]]]:
+def ears(head: Head, look: Look, rng: np.random.Generator) -> list[Surface]:
     """Two flat shells at the sides of the head."""
     size = float(rng.uniform(0.85, 1.15))
     away = float(rng.uniform(0.02, 0.16))
@@ -122,24 +121,24 @@ def ears(
             head.anatomy.width * 1.03 + (away + 0.06) * radius + 0.35 * np.maximum(-back, 0)
         )
         z = -1.02 + back
-        shells.append(_grid_mesh(x, y, z, picture.astype(np.float32)))
+        shells.append(grid_surface(x, y, z, picture.astype(np.float32)))
     return shells
 
 
-def neck(head: Head, look: Look, rng: np.random.Generator) -> tuple[Mesh, Float, tuple[int, int]]:
+def neck(head: Head, look: Look, rng: np.random.Generator) -> Surface:
     """A tapering cylinder under the head."""
     phi, y = np.meshgrid(np.linspace(-1.7, 1.7, 19), np.linspace(0.9, 3.3, 12))
     wide = float(rng.uniform(0.55, 0.78)) * head.anatomy.width
-    flare = np.clip((y - 2.2) / 0.9, 0, 1) ** 2
-    x = (wide + 0.9 * flare) * np.sin(phi)
-    z = -1.25 + (wide + 0.3 * flare) * np.cos(phi) + 0.1 * (y - 2)
-    shade = np.interp(np.linspace(0.9, 3.3, 64), [0.9, 1.7, 2.2, 3.3], [0.5, 0.55, 0.85, 0.95])
+    flare = np.clip((y - 2.0) / 1.3, 0, 1) ** 1.6
+    x = (wide + 0.7 * flare) * np.sin(phi)
+    z = -1.25 + wide * np.cos(phi) + 0.1 * np.minimum(y - 2, 0.6)
+    shade = np.interp(np.linspace(0.9, 3.3, 64), [0.9, 1.7, 2.2, 3.3], [0.45, 0.55, 0.85, 0.95])
     picture = look.skin * shade[:, None, None] * np.ones((64, 64, 3))
     picture *= 1 + 0.04 * noise(rng, 64, 64, 10, 12)[..., None]
-    return _grid_mesh(x, y, z, np.clip(picture, 0, 1).astype(np.float32))
+    return grid_surface(x, y, z, np.clip(picture, 0, 1).astype(np.float32))
 
 
-def clothes(rng: np.random.Generator) -> tuple[Mesh, Float, tuple[int, int]]:
+def clothes(rng: np.random.Generator) -> Surface:
     """Shoulders in a garment with a neckline, a pattern and perhaps a collar."""
     size = 200
     v, u = np.mgrid[0 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
@@ -157,7 +156,7 @@ def clothes(rng: np.random.Generator) -> tuple[Mesh, Float, tuple[int, int]]:
         ..., None
     ]
     coverage = np.ones((size, size), np.float32)
-    drop, open_wide = float(rng.uniform(0.0, 0.5)), float(rng.uniform(0.14, 0.36))
+    drop, open_wide = float(rng.uniform(0.0, 0.45)), float(rng.uniform(0.16, 0.3))
     if rng.random() < 0.5:
         neckline = np.where(np.abs(u) < open_wide, drop * (1 - np.abs(u) / open_wide), 0)
     else:
@@ -170,11 +169,11 @@ def clothes(rng: np.random.Generator) -> tuple[Mesh, Float, tuple[int, int]]:
         picture[tie] = rng.uniform(0, 0.8, 3).astype(np.float32)
     rows, columns = 12, 31
     x, down = np.meshgrid(np.linspace(-3.6, 3.6, columns), np.linspace(0, 1, rows))
-    slope = float(rng.uniform(0.12, 0.35))
-    start = float(rng.uniform(2.15, 2.6))
+    slope = float(rng.uniform(0.15, 0.45))
+    start = float(rng.uniform(1.95, 2.4))
     y = start + slope * np.maximum(np.abs(x) - 0.55, 0) ** 1.25 + 3.2 * down
-    z = -1.1 - 0.18 * x**2 + 0.75 * np.sqrt(down)
-    return _grid_mesh(x, y, z, np.clip(picture, 0.01, 1).astype(np.float32), coverage)
+    z = -0.5 - 0.18 * x**2 + 0.5 * np.sqrt(down)
+    return grid_surface(x, y, z, np.clip(picture, 0.01, 1).astype(np.float32), coverage)
 
 
 def background(rng: np.random.Generator, size: int) -> Float:

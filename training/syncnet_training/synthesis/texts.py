@@ -57,5 +57,7 @@ def random_text(rng: np.random.Generator, words: int) -> tuple[str, str]:
                 said.append(str(rng.choice(_WORDS[language])))
         said[-1] += str(rng.choice([".", ",", "?", "!", ",", ""]))
     if language == "en":
-        language = str(rng.choice(["en-us", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-gb-x-gbclan"]))
+        language = str(
+            rng.choice(["en-us", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-gb-x-gbclan"])
+        )
     return language, " ".join(said)

@@ -113,7 +113,9 @@ def to_sounds(starts: list[tuple[float, str]], wave: NDArray[np.float32]) -> lis
             end = _release(energy, start, end)
         if sounds and sounds[-1].end > start:
             before = sounds[-1]
-            sounds[-1] = Sound(before.phoneme, before.start, max(start, before.start), before.strength)
+            sounds[-1] = Sound(
+                before.phoneme, before.start, max(start, before.start), before.strength
+            )
         elif sounds and sounds[-1].end < start:
             start = sounds[-1].end
         strength = 1.0
