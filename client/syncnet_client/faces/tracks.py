@@ -26,8 +26,10 @@ HOLD_FRAMES = 12
 # Whole frames are searched every so many looks.
 SEARCH_LOOKS_ALONE = 3
 SEARCH_LOOKS_BESIDE_TRACKS = 8
-# A track is believed when it was seen so often, and given up when it was missed so often before.
+# A track is believed when it was seen so often and clearly enough, and given up when it was seen
+# or missed so often before that.
 BELIEVED_HITS = 4
+DOUBTED_HITS = 8
 DOUBTED_MISSES = 2
 SHORT_SCENE_HITS = 3
 SAME_FACE = 0.3  # overlap of boxes
@@ -45,7 +47,7 @@ class Track:
         end: last frame of the track; None while it goes on.
     """
 
-    def __init__(self, start: int, frame: int, face: Face) -> None:
+    def __init__(self, start: int, frame: int, face: Face, score: float) -> None:
         self.number: int | None = None
         self.start = self.next_frame = start
         self.last_frame = frame
@@ -53,7 +55,7 @@ class Track:
         self.end: int | None = None
         self.hits = 1
         self.misses = 0  # since the last hit while believed, in all before
-        self._score = face.score
+        self._score = score
         # Position and whether it was seen, for frames from _first on.
         self._rows = deque([_row(face)] * (frame - start + 1))
         self._seen = deque([False] * (frame - start) + [True])
@@ -64,7 +66,7 @@ class Track:
         """Mean score of its detections."""
         return self._score / self.hits
 
-    def hit(self, frame: int, face: Face) -> None:
+    def hit(self, frame: int, face: Face, score: float) -> None:
         """Note that the face was seen at ``frame``, and fill the frames since it was last."""
         before, after = _row(self.face), _row(face)
         step = frame - self.last_frame
@@ -73,7 +75,7 @@ class Track:
             self._seen.append(number == step or step <= LOOK_EVERY)
         self.face, self.last_frame = face, frame
         self.hits += 1
-        self._score += face.score
+        self._score += score
         if self.number is not None:
             self.misses = 0
 
@@ -145,11 +147,12 @@ class SceneTracker:
             if face is None:
                 track.misses += 1
             else:
-                track.hit(frame, face)
+                track.hit(frame, face, self._score(image, face, track.number is None))
         for face in found:
             if not any(_same(face, track.face) for track in self.tracks):
                 near = frame - self._scene_start <= HOLD_FRAMES and oldest <= self._scene_start
-                self.tracks.append(Track(self._scene_start if near else frame, frame, face))
+                start = self._scene_start if near else frame
+                self.tracks.append(Track(start, frame, face, self._score(image, face, True)))
         return self._judge(frame)
 
     def end_scene(self, last_frame: int) -> list[Track]:
@@ -173,7 +176,7 @@ class SceneTracker:
             if track.number is None:
                 if track.hits >= BELIEVED_HITS and track.score >= self._detector.sure:
                     self._believe(track)
-                elif track.hits >= BELIEVED_HITS or track.misses >= DOUBTED_MISSES:
+                elif track.hits >= DOUBTED_HITS or track.misses >= DOUBTED_MISSES:
                     self.ignored += 1
                     continue
             lost = frame - track.last_frame > LOST_FRAMES
@@ -185,6 +188,9 @@ class SceneTracker:
                 ended.append(track)
         self.tracks = kept
         return ended
+
+    def _score(self, image: npt.NDArray[np.uint8], face: Face, doubted: bool) -> float:
+        return face.score + (self._detector.second_opinion(image, face) if doubted else 0.0)
 
     def _believe(self, track: Track) -> None:
         track.number = self.believed
