@@ -96,6 +96,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             so is everything after the last.
         models: names of the models that are ready; others are not there.
         before_answer: called with each request of a stream.
+        tls: encrypts the connection.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         *,
         models: Iterable[str] = ("syncnet", "sync_metrics", "video_tower", "audio_tower"),
         before_answer: Callable[[Any], None] | None = None,
+        tls: grpc.ServerCredentials | None = None,
     ) -> None:
         self.faults = deque(faults)
         self.models = set(models)
@@ -114,6 +116,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.scopes: list[str] = []
         self.metadata: dict[str, str] = {}
         self._before_answer = before_answer
+        self._tls = tls
         self._stopping = threading.Event()
         self._grpc: grpc.Server | None = None
         self.url = ""
@@ -130,7 +133,12 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         options = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
         self._grpc = grpc.server(ThreadPoolExecutor(8), options=options)
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._grpc)
-        self.url = f"127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{port}')}"
+        address = f"127.0.0.1:{port}"
+        if self._tls is None:
+            bound = self._grpc.add_insecure_port(address)
+        else:
+            bound = self._grpc.add_secure_port(address, self._tls)
+        self.url = f"127.0.0.1:{bound}"
         self._grpc.start()
 
     def stop(self) -> None:

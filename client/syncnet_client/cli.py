@@ -6,6 +6,7 @@ the command line itself is wrong. Results go to standard output, everything else
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -46,6 +47,8 @@ def common(
 
 def main() -> int:
     """Run the command line; return its exit status."""
+    # gRPC would write its own lines about a failed connection; the error says it once.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         app(prog_name=PROGRAM)
     except SystemExit as done:

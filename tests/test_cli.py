@@ -1,0 +1,254 @@
+"""The command line, run as users run it: exit status, standard output, one line of error."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import grpc
+import numpy as np
+import pytest
+import trustme
+from fakes import FakeTriton, Silence
+
+CLIENT = [sys.executable, "-m", "syncnet_client"]
+
+
+def write_clip(
+    path: Path, *, frames: int = 40, size: int = 224, video: bool = True, audio: bool = True
+) -> Path:
+    """A clip of flickering colours and noise; 25 fps, 16 kHz."""
+    random = np.random.default_rng(frames)
+    with av.open(path, "w") as container:
+        picture = container.add_stream("mpeg4", rate=25) if video else None
+        sound = container.add_stream("pcm_s16le", rate=16_000) if audio else None
+        if picture is not None:
+            picture.width = picture.height = size
+            for colour in random.integers(0, 256, (frames, 1, 1, 3), np.uint8):
+                image = np.ascontiguousarray(np.broadcast_to(colour, (size, size, 3)))
+                container.mux(picture.encode(av.VideoFrame.from_ndarray(image)))
+            container.mux(picture.encode(None))
+        if sound is not None:
+            samples = random.integers(-6000, 6000, (1, frames * 640), np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 16_000, 0
+            container.mux(sound.encode(frame))
+            container.mux(sound.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clip") / "talk.mkv")
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeTriton]:
+    with FakeTriton() as server:
+        yield server
+
+
+def run(
+    *arguments: object, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    inherited = {k: v for k, v in os.environ.items() if k != "SYNCNET_URL"}
+    return subprocess.run(
+        [*CLIENT, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=cwd,
+        env=inherited | environment,
+    )
+
+
+def assert_fails(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Status 1 and one line that holds the words; nothing on standard output."""
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("syncnet-client: ")
+    for word in words:
+        assert word in line
+    assert done.stdout == ""
+
+
+def test_json_is_one_object_on_one_line(fake: FakeTriton, clip: Path):
+    done = run("score", clip, "--json", "--url", fake.url, "--vshift", 4, "--chunk", 11)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    (line,) = done.stdout.splitlines()
+    result = json.loads(line)
+    promised = {"clip", "offset_frames", "offset_ms", "confidence", "min_distance", "warnings"}
+    promised |= {"mean_distances", "frame_confidence", "frames", "audio_samples", "windows"}
+    assert promised | {"vshift", "model_versions", "verdict"} <= result.keys()
+    assert result["clip"] == str(clip)
+    assert (result["frames"], result["audio_samples"], result["windows"]) == (40, 25_600, 35)
+    assert len(result["mean_distances"]) == 9
+    assert result["vshift"] == 4
+    assert result["model_versions"] == {"audio_tower": "3", "video_tower": "3"}
+
+
+def test_the_table_says_it_in_words(fake: FakeTriton, clip: Path):
+    done = run("score", clip, SYNCNET_URL=fake.url)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{clip} (1.6 s)"
+    rows = {line.split()[0]: line for line in lines[1:]}
+    result = json.loads(run("score", clip, "--json", "--url", fake.url).stdout)
+    assert result["meaning"] in rows["offset"]
+    assert f"{result['offset_frames']:+d} frames" in rows["offset"]
+    assert f"{result['confidence']:.2f} (LSE-C)" in rows["confidence"]
+    assert f"{result['min_distance']:.2f} (LSE-D)" in rows["confidence"]
+    assert "video_tower 3" in rows["weights"]
+    assert "trusted" in rows["verdict"]
+
+
+def test_one_bad_clip_does_not_stop_the_others(fake: FakeTriton, clip: Path, tmp_path: Path):
+    done = run("score", clip, tmp_path / "gone.mp4", clip, "--json", "--url", fake.url)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 2
+    (line,) = done.stderr.splitlines()
+    assert "gone.mp4" in line
+
+
+def test_crop_modes_reach_the_cropper(fake: FakeTriton, tmp_path: Path):
+    wide = write_clip(tmp_path / "wide.mkv", size=256)
+    for crop, box in [("none", [0, 0, 256, 256]), ("16,8,200,200", [16, 8, 200, 200])]:
+        done = run("score", wide, "--json", "--crop", crop, "--url", fake.url)
+        assert json.loads(done.stdout)["box"] == box
+    assert_fails(run("score", wide, "--url", fake.url), "wide.mkv", "no face was found")
+
+
+def test_missing_file(fake: FakeTriton, tmp_path: Path):
+    assert_fails(run("score", tmp_path / "a.mp4", "--url", fake.url), "a.mp4", "no such file")
+
+
+def test_no_media(fake: FakeTriton, tmp_path: Path):
+    text = tmp_path / "notes.mp4"
+    text.write_text("nothing to see here\n" * 100)
+    assert_fails(run("score", text, "--url", fake.url), "notes.mp4")
+
+
+def test_no_video_stream(fake: FakeTriton, tmp_path: Path):
+    sound = write_clip(tmp_path / "sound.mkv", video=False)
+    assert_fails(run("score", sound, "--url", fake.url), "sound.mkv has no video stream")
+
+
+def test_no_audio_stream(fake: FakeTriton, tmp_path: Path):
+    silent = write_clip(tmp_path / "silent.mkv", audio=False)
+    assert_fails(run("score", silent, "--url", fake.url), "silent.mkv has no audio stream")
+
+
+def test_fewer_than_six_frames(fake: FakeTriton, tmp_path: Path):
+    short = write_clip(tmp_path / "short.mkv", frames=5)
+    done = run("score", short, "--url", fake.url)
+    assert_fails(done, "short.mkv is too short", "5 frames of video", "at least 6")
+
+
+def test_no_server(clip: Path):
+    with FakeTriton() as server:
+        url = server.url
+    assert_fails(run("score", clip, "--url", url), f"no Triton server answers at {url}")
+
+
+def test_model_not_loaded(clip: Path):
+    with FakeTriton(models=()) as server:
+        done = run("score", clip, "--url", server.url)
+    assert_fails(done, "has not loaded model syncnet", "out of luck")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "Missing argument 'CLIP"),
+        (("a.mp4", "--vshift", "251"), "--vshift"),
+        (("a.mp4", "--bogus"), "No such option: --bogus"),
+        (("a.mp4", "--crop", "middle"), "--crop is auto, none or X,Y,W,H"),
+        (("a.mp4", "--local", "--url", "b:1"), "leave out --url"),
+        (("a.mp4", "--url", "http://b:1"), "HOST:PORT"),
+        (("a.mp4", "--header", "token"), "NAME:VALUE"),
+        (("a.mp4", "--key", "key.pem"), "needs its key"),
+        (("a.mp4", "--ca", "gone.pem"), "cannot read gone.pem"),
+    ],
+)
+def test_usage_errors_have_status_2(arguments: tuple[str, ...], words: str):
+    done = run("score", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_encrypted_with_certificates_on_both_sides(clip: Path, tmp_path: Path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    mine = authority.issue_cert("client.example")
+    mine.private_key_pem.write_to_path(tmp_path / "key.pem")
+    mine.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    theirs = authority.issue_cert("127.0.0.1")
+    credentials = grpc.ssl_server_credentials(
+        [(theirs.private_key_pem.bytes(), theirs.cert_chain_pems[0].bytes())],
+        root_certificates=authority.cert_pem.bytes(),
+        require_client_auth=True,
+    )
+    trusting = ("--ca", tmp_path / "ca.pem")
+    known = ("--cert", tmp_path / "cert.pem", "--key", tmp_path / "key.pem")
+    with FakeTriton(tls=credentials) as server:
+        command = ("score", clip, "--json", "--url", server.url)
+        done = run(*command, *trusting, *known, "--header", "Authorization: Bearer x")
+        assert done.returncode == 0, done.stderr
+        assert server.metadata["authorization"] == "Bearer x"
+        for options in [trusting, ("--tls", *known), ()]:
+            assert_fails(run(*command, *options), "no Triton server answers")
+
+
+def test_ctrl_c_ends_it_at_once(clip: Path):
+    with FakeTriton([Silence()]) as server:
+        process = subprocess.Popen(
+            [*CLIENT, "score", str(clip), "--url", server.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not server.streamed and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert "Traceback" not in stderr
+
+
+def test_version_and_help():
+    assert run("--version").stdout.startswith("syncnet-client 0.")
+    for option in ("--vshift", "--crop", "--local", "--tls", "--header", "--json"):
+        assert option in run("score", "--help").stdout
+
+
+@pytest.mark.server
+def test_local_starts_a_server_for_the_call(narrow_repository: Path, clip: Path):
+    done = run("score", clip, "--local", "--json", cwd=narrow_repository.parent)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["model_versions"] == {"audio_tower": "1", "video_tower": "1"}
+    assert done.stderr == "starting a local server ...\n"
+
+
+@pytest.mark.server
+def test_local_server_that_cannot_start_is_one_line(tmp_path: Path, clip: Path):
+    broken = tmp_path / "model_repository" / "syncnet"
+    broken.mkdir(parents=True)
+    (broken / "config.pbtxt").write_text("nonsense")
+    done = run("score", clip, "--local", cwd=tmp_path)
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()
+    assert first == "starting a local server ..."
+    assert second.startswith("syncnet-client: the local server cannot start: ")
+    assert done.stdout == ""
