@@ -26,6 +26,7 @@ from syncnet_server.log import is_problem
 MODEL_REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
 NARROW_WIDTH = 1 / 16
 
+
 def unexpected_errors(log: str) -> list[str]:
     """Return the lines of a tritonserver log that report errors, the lack of a GPU aside."""
     return [line for line in log.splitlines() if is_problem(line, "E")]
