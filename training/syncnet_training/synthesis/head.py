@@ -321,7 +321,9 @@ class Head:
             [-0.36 * half * sign * reach, 0.22 * flatten + 0.035 * (lower - lift), 0.15 * pucker],
             -1,
         )
-        press = np.stack([zero, -0.22 * flatten, -0.035 * opening * tight], -1)
+        # Firmly: the lips overlap a little, so that no idle movement opens them.
+        firm = -0.02 * lower + 0.012 * lift
+        press = np.stack([zero, firm - 0.22 * flatten, -0.035 * opening * tight], -1)
         # On an open jaw the lower lip comes most of the way back, the upper lip the rest.
         gap = _JAW_ANGLE * (z.max(initial=0.0) * 0 - _HINGE[2] + 0.1)
         close = gap * (0.8 * -lower + 0.2 * lift)

@@ -35,7 +35,7 @@ class Mouth:
         self.upper_mesh = self._teeth_mesh(4, white, rng, upper=True)
         self.lower_mesh = self._teeth_mesh(4, white * 0.93, rng, upper=False)
         self._tongue_rest, self.tongue_mesh = self._make_tongue(front, rng)
-        self._dim = float(rng.uniform(0.35, 0.6))
+        self._dim = float(rng.uniform(0.4, 0.95))
 
     def _arch(self, across: Float, rows: Float, front: float, bend: float) -> Float:
         x = np.tile(across * self._half, (len(rows), 1))

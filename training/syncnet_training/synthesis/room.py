@@ -13,6 +13,8 @@ def record(speech: Wave, rng: np.random.Generator) -> NDArray[np.int16]:
     """`speech` (float, any level) as recorded: int16 of the same length, direct sound undelayed."""
     wave = speech.astype(np.float64)
     level = float(np.sqrt(np.mean(wave**2))) + 1e-6
+    if rng.random() < 0.5:
+        wave = _roughen(wave, rng)
     if rng.random() < 0.6:
         wave = _reverberate(wave, rng)
     if rng.random() < 0.85:
@@ -31,6 +33,15 @@ def record(speech: Wave, rng: np.random.Generator) -> NDArray[np.int16]:
     wave *= 10 ** (-rng.uniform(0.5, 26) / 20)
     wave += rng.normal(0, 2e-5, len(wave))
     return np.clip(wave * 32767, -32768, 32767).astype(np.int16)
+
+
+def _roughen(wave: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Breath under the voice: noise that follows the loudness of the speech."""
+    loudness = np.sqrt(np.maximum(fftconvolve(wave**2, np.full(160, 1 / 160), mode="same"), 0))
+    breath = rng.standard_normal(len(wave))
+    breath = breath - _low_pass(breath, rng.uniform(500, 3000))
+    rough: NDArray[np.float64] = wave + 10 ** (-rng.uniform(10, 30) / 20) * loudness * breath
+    return rough
 
 
 def _reverberate(wave: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -101,7 +112,14 @@ def _microphone(wave: NDArray[np.float64], rng: np.random.Generator) -> NDArray[
         wave = sosfilt(
             butter(1, rng.uniform(40, 180), "highpass", fs=SAMPLE_RATE, output="sos"), wave
         )
-    if rng.random() < 0.6:
-        # A tilt of the spectrum: more or less treble.
-        wave = wave + rng.uniform(-0.5, 2.0) * np.diff(wave, prepend=wave[:1])
+    if rng.random() < 0.8:
+        # A smooth random response, without delay (zero phase).
+        spectrum = np.fft.rfft(wave)
+        frequency = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
+        corners = np.log(np.array([60.0, 150, 400, 1000, 2500, 5000, 8000]))
+        gain_db = rng.normal(0, rng.uniform(1, 6), len(corners)) + rng.normal(0, 4) * np.linspace(
+            -1, 1, 7
+        )
+        response = 10 ** (np.interp(np.log(frequency + 1), corners, gain_db) / 20)
+        wave = np.fft.irfft(spectrum * response, len(wave))
     return wave

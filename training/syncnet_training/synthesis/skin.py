@@ -51,7 +51,13 @@ def random_look(rng: np.random.Generator) -> Look:
     low = min(int(tone), len(_SKIN_TONES) - 2)
     skin = _SKIN_TONES[low] + (tone - low) * (_SKIN_TONES[low + 1] - _SKIN_TONES[low])
     skin = np.clip(skin * rng.uniform(0.96, 1.04, 3), 0, 1)
-    hair = np.clip(_HAIR_TONES[rng.integers(len(_HAIR_TONES))] * rng.uniform(0.8, 1.2, 3), 0.02, 1)
+    hair = np.clip(
+        _HAIR_TONES[rng.integers(len(_HAIR_TONES))]
+        * rng.uniform(0.8, 1.2)
+        * rng.uniform(0.94, 1.06, 3),
+        0.02,
+        1,
+    )
     if rng.random() < 0.25:
         lips = _LIPSTICKS[rng.integers(len(_LIPSTICKS))] * rng.uniform(0.8, 1.1, 3)
         lips = lips * rng.uniform(0.6, 1.0) + 0.2 * skin

@@ -40,6 +40,12 @@ def _strands(rng: np.random.Generator, height: int, width: int, look: Look) -> F
     return picture
 
 
+def _muted(colour: Float, saturation: float) -> Float:
+    grey = np.mean(colour)
+    muted: Float = np.clip(grey + saturation * (colour - grey), 0.0, 1.0)
+    return muted
+
+
 def hair_cap(head: Head, look: Look, rng: np.random.Generator) -> Surface:
     """Hair on the skull: the head's own surface, lifted, down to a hairline."""
     x, y = head.texel_x, head.texel_y
@@ -178,9 +184,8 @@ def clothes(rng: np.random.Generator) -> Surface:
 
 def background(rng: np.random.Generator, size: int) -> Float:
     """A room, a wall, a street out of focus: linear light, float32 [size, size, 3]."""
-    low, high = rng.uniform(0.02, 0.95, 3), rng.uniform(0.02, 0.95, 3)
-    if rng.random() < 0.5:
-        low, high = np.full(3, low.mean()) * rng.uniform(0.9, 1.1, 3), np.full(3, high.mean())
+    saturation = float(rng.uniform(0, 1) ** 1.7)
+    low, high = (_muted(rng.uniform(0.02, 0.95, 3), saturation) for _ in range(2))
     v, u = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j].astype(np.float32)
     turn = rng.uniform(0, 2 * np.pi)
     ramp = np.clip(0.5 + (u - 0.5) * np.cos(turn) + (v - 0.5) * np.sin(turn), 0, 1)[..., None]
@@ -188,7 +193,7 @@ def background(rng: np.random.Generator, size: int) -> Float:
     kind = rng.integers(5)
     if kind >= 1:
         for _ in range(int(rng.integers(3, 25))):
-            colour = np.clip(rng.uniform(0, 1, 3) * rng.uniform(0.1, 1.1), 0, 1)
+            colour = _muted(rng.uniform(0, 1, 3) * rng.uniform(0.1, 1.0), saturation)
             at = rng.uniform(-0.1, 1.1, 2) * size
             extent = rng.uniform(0.02, 0.4, 2) * size
             a, b = (at - extent / 2).astype(int), (at + extent / 2).astype(int)

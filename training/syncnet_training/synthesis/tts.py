@@ -44,7 +44,7 @@ def say_something(
     Raises RuntimeError if espeak-ng is missing or fails.
     """
     rate = int(rng.integers(120, 215))
-    language, text = random_text(rng, words=int(seconds * rate / 60 * 1.25) + 6)
+    language, text = random_text(rng, words=int(seconds * rate / 60 * 1.4) + 6)
     voice = f"{language}+{rng.choice(_VARIANTS)}"
     request = {
         "library": library_path(),
@@ -73,10 +73,13 @@ def say_something(
     head, _, body = done.stdout.partition(b"\n")
     answer = json.loads(head)
     pcm = np.frombuffer(body, "<i2").astype(np.float32) / 32768
-    divisor = np.gcd(answer["rate"], SAMPLE_RATE)
-    wave = resample_poly(pcm, SAMPLE_RATE // divisor, answer["rate"] // divisor)
-    wave = wave.astype(np.float32)
-    starts = [(first / answer["rate"], name) for first, name in answer["phonemes"]]
+    # Played a little faster or slower than recorded: other pitches and sizes of vocal tract.
+    played = answer["rate"]
+    if rng.random() < 0.6:
+        played = round(played * rng.uniform(0.86, 1.2) / 50) * 50
+    divisor = np.gcd(played, SAMPLE_RATE)
+    wave = resample_poly(pcm, SAMPLE_RATE // divisor, played // divisor).astype(np.float32)
+    starts = [(first / played, name) for first, name in answer["phonemes"]]
     wave = wave * (0.06 / (float(np.sqrt(np.mean(wave**2))) + 1e-6))
     return wave, to_sounds(starts, wave), voice
 
