@@ -142,7 +142,8 @@ class Decoder:
     def _hear(self, parts: Iterable[Samples]) -> None:
         for samples in parts:
             self._samples.append(samples)
-        if self._picture.sampler.start is not None and not self._audio_ended:
+        begun = self._picture.sampler.start is not None and self._soundtrack.start is not None
+        if begun and not self._audio_ended:
             # Sound without picture waits in memory: not for ever.
             refuse_jump("video", self._picture.newest, self._soundtrack.end)
 
