@@ -6,20 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
+
 from syncnet_export.checkpoint import Checkpoint, load_checkpoint
+from syncnet_export.clips import calibration_inputs, sample_clip
 from syncnet_export.errors import ExportError, VerificationError
+from syncnet_export.fp16 import to_fp16
+from syncnet_export.inputs import Inputs, seeded_inputs
 from syncnet_export.install import install, next_version, require_free, staged, version_folders
+from syncnet_export.int8 import quantise
 from syncnet_export.metadata import TowerMetadata, exporter_version
 from syncnet_export.network import SyncNet
-from syncnet_export.onnx_files import store_half_weights, trace, write_model
-from syncnet_export.precision import FP32, TowerFile, parse
-from syncnet_export.serving import TOWERS, serving_form
-from syncnet_export.verify import EmbeddingCheck, compare, seeded_inputs
+from syncnet_export.onnx_files import write_model
+from syncnet_export.precision import FP16, FP32, INT8, Precision, TowerFile, parse
+from syncnet_export.serving import serving_form
+from syncnet_export.towers import TOWERS, TowerSpec
+from syncnet_export.tracing import store_half_weights, trace
+from syncnet_export.verify import Report, verify
 from syncnet_server import ServerError, default_model_repository
 
-__all__ = ["Build", "build"]
+__all__ = ["Build", "build", "repository_or_default"]
 
-VERIFICATION_SEED = 1
+# Seeds of the inputs that int8 is calibrated on, beside clips; files are verified on another one.
+_CALIBRATION_SEEDS = (101, 102, 103, 104)
 
 
 @dataclass(frozen=True)
@@ -30,13 +39,13 @@ class Build:
         version: of both towers.
         files: the installed files.
         checkpoint_sha256: of the weights.
-        checks: how far each file is from the published network; all passed.
+        report: how far the files are from the published network; all checks passed.
     """
 
     version: int
     files: list[TowerFile]
     checkpoint_sha256: str
-    checks: list[EmbeddingCheck]
+    report: Report
 
 
 def build(
@@ -45,6 +54,7 @@ def build(
     model_repository: str | Path | None = None,
     version: int | None = None,
     precisions: Sequence[str] = (FP32.name,),
+    calibrate: Sequence[str | Path] = (),
     replace: bool = False,
 ) -> Build:
     """Export both towers of a checkpoint, verify them, and install them, or nothing at all.
@@ -53,33 +63,41 @@ def build(
         weights: the checkpoint, a published `.model` file or safetensors.
         model_repository: where to; None for the one that `syncnet-server` serves.
         version: of both towers; None for the one after the newest.
-        precisions: names of the precisions to write.
+        precisions: any of ``fp32``, ``fp16``, ``int8``.
+        calibrate: clips to measure the ranges of int8 on; none for the project's sample clip.
+            Files are verified on them as well.
         replace: whether a version that exists may be replaced.
 
     Raises:
         CheckpointError: the weights are not those of a SyncNet.
         VerificationError: a file is not the same network within its tolerance.
-        ExportError: there is no model repository, or the version exists.
+        ExportError: there is no model repository, a clip cannot be used, or the version exists.
     """
     wanted = parse(precisions)
     checkpoint = load_checkpoint(weights)
     network = checkpoint.network()
-    repository = _repository(model_repository)
+    repository = repository_or_default(model_repository)
     if version is None:
         version = next_version(repository)
     if version < 1:
         raise ExportError(f"versions start with 1, not {version}")
     if not replace:
         require_free(repository, version)
+    clips = [Path(clip) for clip in calibrate]
+    if INT8 in wanted and not clips:
+        clips = [sample_clip()]
+    exporter = _Exporter(checkpoint, network, clips, repository)
     with staged(repository) as folders:
         files = [
             TowerFile(spec, precision, folders[spec.name] / precision.file_name)
             for precision in wanted
             for spec in TOWERS
         ]
-        _write(files, network, checkpoint)
-        comparison = compare(files, network, "seeded", [seeded_inputs(VERIFICATION_SEED)])
-        _require(comparison.checks)
+        for file in files:
+            exporter.write(file)
+        report = verify(files, network, clips=clips, model_repository=repository)
+        if report.failures:
+            raise VerificationError(f"nothing was installed: {report.failures[0]}")
         install(folders, repository, version, replace=replace)
     installed = version_folders(repository, version)
     return Build(
@@ -89,11 +107,16 @@ def build(
             for file in files
         ],
         checkpoint.sha256,
-        comparison.checks,
+        report,
     )
 
 
-def _repository(path: str | Path | None) -> Path:
+def repository_or_default(path: str | Path | None) -> Path:
+    """The model repository at `path`, or the one that `syncnet-server` serves.
+
+    Raises:
+        ExportError: there is none.
+    """
     if path is not None:
         return Path(path)
     try:
@@ -102,26 +125,48 @@ def _repository(path: str | Path | None) -> Path:
         raise ExportError(str(error)) from error
 
 
-def _write(files: Sequence[TowerFile], network: SyncNet, checkpoint: Checkpoint) -> None:
-    for file in files:
-        tower = serving_form(network, file.spec)
-        model = trace(tower)
-        if checkpoint.half:
-            store_half_weights(model, tower.weights)
+class _Exporter:
+    """Writes files of one checkpoint; clips are read when the first int8 file is written."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, network: SyncNet, clips: Sequence[Path], repository: Path
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._network = network
+        self._clips = clips
+        self._repository = repository
+        self._calibration: list[Inputs] | None = None
+
+    def write(self, file: TowerFile) -> None:
+        """Export a tower in a precision."""
+        model = self._model(file.spec, file.precision)
         metadata = TowerMetadata(
             tower=file.spec.name,
             precision=file.precision.name,
-            checkpoint_sha256=checkpoint.sha256,
+            checkpoint_sha256=self._checkpoint.sha256,
             exporter=exporter_version(),
+            calibration=self._calibrated_on() if file.precision is INT8 else "",
         )
         metadata.write(model)
         write_model(model, file.path)
 
+    def _model(self, spec: TowerSpec, precision: Precision) -> onnx.ModelProto:
+        tower = serving_form(self._network, spec, integer=precision is INT8)
+        model = trace(tower)
+        if precision is FP16:
+            to_fp16(model)
+        elif precision is INT8:
+            quantise(model, (inputs.of(spec)[None] for inputs in self._calibration_inputs()))
+        elif self._checkpoint.half:
+            store_half_weights(model, tower.weights)
+        return model
 
-def _require(checks: Sequence[EmbeddingCheck]) -> None:
-    for check in checks:
-        if not check.passed:
-            raise VerificationError(
-                f"{check.tower} {check.file}: embeddings of {check.inputs} inputs are off by "
-                f"{check.relative_error:.2g}, more than {check.tolerance:g}; nothing was installed"
-            )
+    def _calibration_inputs(self) -> list[Inputs]:
+        if self._calibration is None:
+            self._calibration = [seeded_inputs(seed) for seed in _CALIBRATION_SEEDS]
+            for clip in self._clips:
+                self._calibration += calibration_inputs(clip, self._repository)
+        return self._calibration
+
+    def _calibrated_on(self) -> str:
+        return ", ".join(clip.name for clip in self._clips)

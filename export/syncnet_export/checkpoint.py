@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from syncnet_client.contract import EMBEDDING_SIZE
+from syncnet_export.digest import file_sha256
 from syncnet_export.errors import CheckpointError
 from syncnet_export.network import SyncNet
 
@@ -82,7 +82,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     for key, tensor in state_dict.items():
         if not bool(torch.isfinite(tensor.float()).all()):
             raise CheckpointError(f"{path}: {key} holds values that are not finite")
-    return Checkpoint(path, _sha256(path), state_dict)
+    return Checkpoint(path, file_sha256(path), state_dict)
 
 
 def save_checkpoint(
@@ -128,11 +128,3 @@ def _read(path: Path) -> dict[str, Tensor]:
                 f"{path}: {key!r} is a {type(tensor).__name__}, expected tensors only"
             )
     return dict(loaded)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress
 
-from syncnet_export.errors import ExportError
-from syncnet_export.precision import FP32
+from syncnet_export.errors import ExportError, VerificationError
+
+if TYPE_CHECKING:
+    from syncnet_export.verify import Report
 
 __all__ = ["main"]
 
@@ -20,6 +26,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+Version = Annotated[
+    int | None, typer.Option(help="The version to read; by default the newest one.")
+]
 
 _LIST_OPTIONS = ("--precision", "--calibrate")
 
@@ -34,17 +44,19 @@ Repository = Annotated[
 ]
 
 
-@app.callback()
-def _commands() -> None:
-    """Keep the name of the command in the call, even where there is only one."""
-
-
 @app.command()
 def build(
     weights: Weights,
     precision: Annotated[
         list[str], typer.Option(help="What to write: one or more of fp32, fp16, int8.")
-    ] = [FP32.name],  # noqa: B006
+    ] = ["fp32"],  # noqa: B006
+    calibrate: Annotated[
+        list[Path],
+        typer.Option(
+            help="Clips to measure the ranges of int8 on, and to verify all files on; int8 takes "
+            "the project's sample clip where none is named."
+        ),
+    ] = [],  # noqa: B006
     version: Annotated[
         int | None, typer.Option(help="The version to write; by default the one after the newest.")
     ] = None,
@@ -52,17 +64,93 @@ def build(
     model_repository: Repository = None,
 ) -> None:
     """Export both towers, verify them, and install them as a new version."""
-    from syncnet_export.building import build as run  # takes seconds to import
+    from syncnet_export import building
 
-    result = run(
+    result = building.build(
         weights,
         model_repository=model_repository,
         version=version,
         precisions=precision,
+        calibrate=calibrate,
         replace=replace,
     )
-    for file, check in zip(result.files, result.checks, strict=True):
-        typer.echo(f"{file.path}  relative error {check.relative_error:.1e}")
+    _print_report(result.report)
+    for file in result.files:
+        typer.echo(file.path)
+
+
+@app.command()
+def verify(
+    weights: Weights,
+    clips: Annotated[list[Path], typer.Argument(help="Clips of talking heads.")] = [],  # noqa: B006
+    version: Version = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    model_repository: Repository = None,
+) -> None:
+    """Compare every file of a version with the PyTorch network; exit 1 past the tolerance."""
+    from syncnet_export import building, checkpoint, install, metadata, precision
+    from syncnet_export import verify as verification
+
+    repository = building.repository_or_default(model_repository)
+    files = precision.find_files(repository, version or install.newest_version(repository))
+    metadata.require_one_source(file.path for file in files)
+    report = verification.verify(
+        files,
+        checkpoint.load_checkpoint(weights).network(),
+        clips=clips,
+        model_repository=repository,
+    )
+    if json:
+        typer.echo(dumps(report.to_json(), indent=2))
+    else:
+        _print_report(report)
+    if report.failures:
+        raise VerificationError("; ".join(str(failure) for failure in report.failures))
+
+
+@app.command()
+def inspect(
+    version: Version = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    model_repository: Repository = None,
+) -> None:
+    """Print what the files of a version say about themselves."""
+    from syncnet_export import building, install, metadata, precision, tables
+
+    repository = building.repository_or_default(model_repository)
+    files = precision.find_files(repository, version or install.newest_version(repository))
+    entries = [(file.path, metadata.read_metadata(file.path)) for file in files]
+    if json:
+        listed = [{"file": str(path)} | asdict(entry) for path, entry in entries]
+        typer.echo(dumps(listed, indent=2))
+    else:
+        Console().print(tables.metadata_table(entries))
+    metadata.require_one_source(path for path, _ in entries)
+
+
+@app.command()
+def fetch(
+    output: Annotated[Path, typer.Option(help="Where to write the weights.")] = Path(
+        "weights/syncnet_v2.model"
+    ),
+) -> None:
+    """Download the official weights (55 MB), or the rest of them, and check their sha256."""
+    from syncnet_export.fetch import OFFICIAL
+    from syncnet_export.fetch import fetch as download
+
+    with Progress(DownloadColumn(), BarColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=OFFICIAL.size)
+        download(output, progress=lambda received: progress.update(task, completed=received))
+    typer.echo(output)
+
+
+def _print_report(report: Report) -> None:
+    from syncnet_export import tables
+
+    console = Console()
+    console.print(tables.embedding_table(report))
+    if report.scores:
+        console.print(tables.score_table(report))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

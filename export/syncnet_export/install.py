@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from syncnet_export.errors import ExportError
-from syncnet_export.serving import TOWERS
+from syncnet_export.towers import TOWERS
 
 __all__ = [
     "install",
     "installed_versions",
+    "newest_version",
     "next_version",
     "require_free",
     "staged",
@@ -52,6 +53,18 @@ def require_free(model_repository: Path, version: int) -> None:
             f"version {version} exists in {model_repository}; name another one with --version, "
             "or replace it with --replace"
         )
+
+
+def newest_version(model_repository: Path) -> int:
+    """The version that Triton serves.
+
+    Raises:
+        ExportError: there is none.
+    """
+    versions = installed_versions(model_repository)
+    if not versions:
+        raise ExportError(f"{model_repository} has no towers; build them with syncnet-export build")
+    return versions[-1]
 
 
 @contextlib.contextmanager

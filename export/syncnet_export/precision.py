@@ -8,9 +8,9 @@ from pathlib import Path
 
 from syncnet_export.errors import ExportError
 from syncnet_export.install import version_folders
-from syncnet_export.serving import TOWERS, TowerSpec
+from syncnet_export.towers import TOWERS, TowerSpec
 
-__all__ = ["FP32", "PRECISIONS", "Precision", "TowerFile", "find_files", "parse"]
+__all__ = ["FP16", "FP32", "INT8", "PRECISIONS", "Precision", "TowerFile", "find_files", "parse"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,10 @@ class Precision:
 
 FP32 = Precision("fp32", "model.onnx", 1e-5, 1e-4)
 
-PRECISIONS = (FP32,)
+FP16 = Precision("fp16", "model.fp16.onnx", 2e-3, 1e-2)
+INT8 = Precision("int8", "model.int8.onnx", 3e-2, 5e-2)
+
+PRECISIONS = (FP32, FP16, INT8)
 
 
 @dataclass(frozen=True)

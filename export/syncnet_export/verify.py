@@ -2,80 +2,42 @@
 
 Every file embeds the same inputs as the published PyTorch network. The error of a file is that of
 its worst embedding, ``max ||e - r|| / ||r||``. On clips the scores are compared too, since they
-are what users read.
+are what users read: a clip with a confidence of at least 1 must keep its offset, and the
+confidence must stay within a share of itself, or of 1 where it is below 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from syncnet_client.contract import FRAME_SIZE, MFCC_COEFFICIENTS, MFCC_FRAMES, WINDOW_FRAMES
+from syncnet_export.clips import ClipScore, clip_inputs, score
+from syncnet_export.inputs import Embeddings, Inputs, published_embeddings, seeded_inputs
 from syncnet_export.network import SyncNet
 from syncnet_export.onnx_files import embed, open_session
-from syncnet_export.precision import TowerFile
-from syncnet_export.serving import VIDEO, TowerSpec
+from syncnet_export.precision import PRECISIONS, TowerFile
+from syncnet_export.towers import VIDEO
 
-__all__ = [
-    "Comparison",
-    "EmbeddingCheck",
-    "Embeddings",
-    "Inputs",
-    "compare",
-    "published_embeddings",
-    "seeded_inputs",
-]
+__all__ = ["CLEAR_CONFIDENCE", "EmbeddingCheck", "Report", "ScoreCheck", "verify"]
 
-_WINDOWS_AT_ONCE = 16  # of the PyTorch network, which takes 14 MB for the first layer of each
+CLEAR_CONFIDENCE = 1.0  # a clip below this has no clear offset
 
-
-@dataclass(frozen=True)
-class Inputs:
-    """Some consecutive windows of video and of audio.
-
-    Attributes:
-        frames: uint8 [K+4, 224, 224, 3], RGB.
-        mfcc: float32 [A, 13, 20]
-    """
-
-    frames: npt.NDArray[np.uint8]
-    mfcc: npt.NDArray[np.float32]
-
-    def of(self, spec: TowerSpec) -> npt.NDArray[np.generic]:
-        """The input of this tower, without a batch dimension."""
-        return self.frames if spec is VIDEO else self.mfcc
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """float32 [K, 1024] of the video and [A, 1024] of the audio."""
-
-    video: npt.NDArray[np.float32]
-    audio: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The same inputs embedded by the published network and by files.
-
-    Attributes:
-        checks: one for each file.
-        published: embeddings of the PyTorch network.
-        exported: embeddings of a pair of files, by the name of the precision.
-    """
-
-    checks: list[EmbeddingCheck]
-    published: Embeddings
-    exported: dict[str, Embeddings]
+_SEED = 1
 
 
 @dataclass(frozen=True)
 class EmbeddingCheck:
-    """How far the embeddings of one file are from those of the published network."""
+    """How far the embeddings of one file are from those of the published network.
+
+    Attributes:
+        inputs: what was embedded: ``seeded``, or the name of a clip.
+        relative_error: of the worst embedding.
+    """
 
     file: str
     tower: str
@@ -89,83 +51,150 @@ class EmbeddingCheck:
         """Whether the error is within the tolerance; NaN is not."""
         return self.relative_error <= self.tolerance
 
-
-def seeded_inputs(seed: int, windows: int = 8) -> Inputs:
-    """Frames and MFCC from a random generator: noise, and noise smoothed to 14 pixel blobs.
-
-    Half the frames have every pixel on its own, half look like out-of-focus images. The MFCC have
-    the mean and spread of speech: a log energy, and cepstra around zero.
-    """
-    generator = np.random.default_rng(seed)
-    count = windows + WINDOW_FRAMES - 1
-    sharp = count // 2
-    noise = generator.integers(0, 256, (sharp, FRAME_SIZE, FRAME_SIZE, 3), dtype=np.uint8)
-    coarse = generator.uniform(0, 255, (count - sharp, 3, 16, 16)).astype(np.float32)
-    smooth = torch.nn.functional.interpolate(
-        torch.from_numpy(coarse), size=(FRAME_SIZE, FRAME_SIZE), mode="bilinear"
-    )
-    frames = np.concatenate([noise, smooth.permute(0, 2, 3, 1).byte().numpy()])
-    mfcc = generator.normal(0, 10, (windows, MFCC_COEFFICIENTS, MFCC_FRAMES))
-    mfcc[:, 0] = mfcc[:, 0] / 3 + 15
-    return Inputs(frames, mfcc.astype(np.float32))
+    def __str__(self) -> str:
+        return (
+            f"{self.tower}, {self.file}: embeddings of {self.inputs} inputs are off by "
+            f"{self.relative_error:.2g}, tolerance {self.tolerance:g}"
+        )
 
 
-def published_embeddings(network: SyncNet, inputs: Inputs) -> Embeddings:
-    """What the network embeds, in the form it was published in: windows cut out, BGR floats."""
-    video: list[npt.NDArray[np.float32]] = []
-    audio: list[npt.NDArray[np.float32]] = []
-    windows = torch.from_numpy(inputs.frames).unfold(0, WINDOW_FRAMES, 1)  # [K, H, W, RGB, 5]
-    mfcc = torch.from_numpy(inputs.mfcc).unsqueeze(1)
-    with torch.inference_mode():
-        for start in range(0, len(windows), _WINDOWS_AT_ONCE):
-            bgr = windows[start : start + _WINDOWS_AT_ONCE].flip(3).permute(0, 3, 4, 1, 2)
-            video.append(network.forward_video(bgr.float()).numpy())
-        for start in range(0, len(mfcc), _WINDOWS_AT_ONCE):
-            part = mfcc[start : start + _WINDOWS_AT_ONCE]
-            audio.append(network.forward_audio(part).numpy())
-    return Embeddings(np.concatenate(video), np.concatenate(audio))
+@dataclass(frozen=True)
+class ScoreCheck:
+    """The score of a clip from a pair of files, beside that from the published network."""
+
+    clip: str
+    precision: str
+    published: ClipScore
+    exported: ClipScore
+    tolerance: float
+
+    @property
+    def confidence_error(self) -> float:
+        """Relative to the published confidence, or to 1 where that is below 1."""
+        difference = abs(self.exported.confidence - self.published.confidence)
+        return difference / max(self.published.confidence, CLEAR_CONFIDENCE)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the offset is kept where it is clear, and the confidence is within tolerance."""
+        unclear = self.published.confidence < CLEAR_CONFIDENCE
+        same = unclear or self.exported.offset == self.published.offset
+        return same and self.confidence_error <= self.tolerance
+
+    def __str__(self) -> str:
+        return (
+            f"{self.clip}, {self.precision}: offset {self.exported.offset} instead of "
+            f"{self.published.offset}, confidence {self.exported.confidence:.3f} instead of "
+            f"{self.published.confidence:.3f}, tolerance {self.tolerance:.0%}"
+        )
 
 
-def compare(
-    files: Sequence[TowerFile], network: SyncNet, name: str, blocks: Iterable[Inputs]
-) -> Comparison:
-    """Embed inputs with the published network and with pairs of files, block by block.
+@dataclass(frozen=True)
+class Report:
+    """All checks of some files."""
+
+    embeddings: list[EmbeddingCheck]
+    scores: list[ScoreCheck]
+
+    @property
+    def failures(self) -> list[EmbeddingCheck | ScoreCheck]:
+        """The checks that did not pass; each reads as a sentence."""
+        checks: list[EmbeddingCheck | ScoreCheck] = [*self.embeddings, *self.scores]
+        return [check for check in checks if not check.passed]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain lists and numbers."""
+        return {
+            "passed": not self.failures,
+            "embeddings": [asdict(check) | {"passed": check.passed} for check in self.embeddings],
+            "scores": [
+                asdict(check) | {"confidence_error": check.confidence_error, "passed": check.passed}
+                for check in self.scores
+            ],
+        }
+
+
+def verify(
+    files: Sequence[TowerFile],
+    network: SyncNet,
+    *,
+    clips: Iterable[Path] = (),
+    model_repository: Path,
+) -> Report:
+    """Compare files with the published network, on seeded inputs and on clips.
 
     Args:
         files: both towers of each precision.
-        network: that the files are to be compared with.
-        name: of the inputs, for the report.
-        blocks: the inputs; embeddings are kept of all of them, frames of one at a time.
+        network: that the files are to be.
+        clips: of talking heads.
+        model_repository: its models compute MFCC, distances and metrics.
+
+    Raises:
+        ExportError: a clip cannot be used.
     """
-    sessions = [(file, open_session(file.path)) for file in files]
-    published: list[Embeddings] = []
+    seeded = _compare(files, network, "seeded", [seeded_inputs(_SEED)])
+    embeddings, scores = seeded.checks, []
+    for clip in clips:
+        compared = _compare(files, network, clip.name, clip_inputs(clip, model_repository))
+        embeddings += compared.checks
+        published = score(compared.published, model_repository)
+        scores += [
+            ScoreCheck(
+                clip.name,
+                precision.name,
+                published,
+                score(compared.exported[precision.name], model_repository),
+                precision.confidence_tolerance,
+            )
+            for precision in PRECISIONS
+            if precision.name in compared.exported
+        ]
+    return Report(embeddings, scores)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """The same inputs embedded by the published network, and by files of some precisions."""
+
+    checks: list[EmbeddingCheck]
+    published: Embeddings
+    exported: dict[str, Embeddings]
+
+
+def _compare(
+    files: Sequence[TowerFile], network: SyncNet, name: str, blocks: Iterable[Inputs]
+) -> _Comparison:
+    """Embed inputs block by block, so that no more than one block of frames is in memory."""
+    sessions = [open_session(file.path) for file in files]
+    references: list[Embeddings] = []
     outputs: list[list[npt.NDArray[np.float32]]] = [[] for _ in files]
     for inputs in blocks:
-        published.append(published_embeddings(network, inputs))
-        for (file, session), parts in zip(sessions, outputs, strict=True):
+        references.append(published_embeddings(network, inputs))
+        for file, session, parts in zip(files, sessions, outputs, strict=True):
             parts.append(embed(session, file.spec, inputs.of(file.spec)[None])[0])
-    reference = Embeddings(
-        np.concatenate([part.video for part in published]),
-        np.concatenate([part.audio for part in published]),
+    published = Embeddings(
+        np.concatenate([part.video for part in references]),
+        np.concatenate([part.audio for part in references]),
     )
     checks = []
-    pairs: dict[str, dict[str, npt.NDArray[np.float32]]] = {}
+    exported: dict[str, dict[str, npt.NDArray[np.float32]]] = {}
     for file, parts in zip(files, outputs, strict=True):
+        side = "video" if file.spec is VIDEO else "audio"
         embeddings = np.concatenate(parts)
-        expected = reference.video if file.spec is VIDEO else reference.audio
+        exported.setdefault(file.precision.name, {})[side] = embeddings
         checks.append(
             EmbeddingCheck(
                 file=file.path.name,
                 tower=file.spec.name,
                 precision=file.precision.name,
                 inputs=name,
-                relative_error=_relative_error(embeddings, expected),
+                relative_error=_relative_error(embeddings, getattr(published, side)),
                 tolerance=file.precision.embedding_tolerance,
             )
         )
-        side = "video" if file.spec is VIDEO else "audio"
-        pairs.setdefault(file.precision.name, {})[side] = embeddings
-    return Comparison(checks, reference, {key: Embeddings(**pair) for key, pair in pairs.items()})
+    return _Comparison(
+        checks, published, {key: Embeddings(**pair) for key, pair in exported.items()}
+    )
 
 
 def _relative_error(

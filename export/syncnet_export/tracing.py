@@ -1,0 +1,141 @@
+"""From a PyTorch tower to an ONNX graph, the same for the same weights, byte by byte."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx
+import torch
+from onnx import numpy_helper
+
+from syncnet_client.contract import EMBEDDING_SIZE
+from syncnet_export.errors import ExportError
+from syncnet_export.serving import LayerWeight, ServedTower
+from syncnet_export.towers import TowerSpec
+
+__all__ = ["store_half_weights", "trace"]
+
+OPSET = 20
+
+
+def trace(tower: ServedTower) -> onnx.ModelProto:
+    """Trace a tower to ONNX with batch and length dynamic; the same weights give the same bytes."""
+    spec = tower.spec
+    example = torch.zeros(
+        spec.input_shape(batch=2, windows=3), dtype=getattr(torch, spec.input_type)
+    )
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim(spec.input_axis)}
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            tower,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=[spec.input_name],
+            output_names=[spec.output_name],
+            dynamic_shapes=(axes,),
+        )
+    if program is None:
+        raise ExportError(f"PyTorch exported nothing for {spec.name}")
+    model = program.model_proto
+    _normalise(model, spec)
+    return model
+
+
+def store_half_weights(model: onnx.ModelProto, weights: dict[str, LayerWeight]) -> None:
+    """Keep the weights in a traced fp32 model as fp16, in half the space.
+
+    The graph casts them to fp32 and multiplies the factors of the folded norms in, which runtimes
+    do once, when they load the file. Exact where `LayerWeight.raw` is exact in fp16.
+    """
+    nodes = []
+    for name, weight in weights.items():
+        initializer = _initializer(model, name)
+        stored = f"{name}.half"
+        half = weight.raw.half().numpy()
+        cast_to = name if weight.factor is None else f"{name}.raw"
+        nodes.append(
+            onnx.helper.make_node(
+                "Cast", [stored], [cast_to], f"{name}.cast", to=onnx.TensorProto.FLOAT
+            )
+        )
+        initializer.CopyFrom(numpy_helper.from_array(half, stored))
+        if weight.factor is not None:
+            factor = numpy_helper.from_array(weight.factor.numpy(), f"{name}.factor")
+            model.graph.initializer.append(factor)
+            nodes.append(
+                onnx.helper.make_node("Mul", [cast_to, factor.name], [name], f"{name}.scale")
+            )
+    nodes.extend(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _initializer(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
+    initializer: onnx.TensorProto
+    for initializer in model.graph.initializer:
+        if initializer.name == name:
+            return initializer
+    raise ExportError(f"{model.graph.name}: the traced graph has no weight {name}")
+
+
+def _normalise(model: onnx.ModelProto, spec: TowerSpec) -> None:
+    """Leave what runtimes need, and nothing that differs from one export to the next."""
+    graph = model.graph
+    graph.name = spec.name
+    del graph.value_info[:]
+    del model.metadata_props[:]
+    del graph.metadata_props[:]
+    for item in (graph, model, *graph.node, *graph.input, *graph.output):
+        item.doc_string = ""
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        del item.metadata_props[:]
+    _name_values(graph)
+    shapes = (
+        (graph.input[0], spec.input_axis, spec.input_dims),
+        (graph.output[0], "windows", (EMBEDDING_SIZE,)),
+    )
+    for value, axis, dims in shapes:
+        shape = value.type.tensor_type.shape
+        del shape.dim[:]
+        for size in ("batch", axis, *dims):
+            if isinstance(size, str):
+                shape.dim.add(dim_param=size)
+            else:
+                shape.dim.add(dim_value=size)
+
+
+def _name_values(graph: onnx.GraphProto) -> None:
+    """Name nodes and inner values after operator and order, not after the tracer's counters."""
+    kept = {value.name for value in (*graph.input, *graph.output)}
+    names: dict[str, str] = {}
+    for initializer in graph.initializer:
+        if not initializer.name.startswith("layers."):
+            names[initializer.name] = f"constant_{len(names)}"
+            initializer.name = names[initializer.name]
+    for index, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{index}"
+        for position, output in enumerate(node.output):
+            if output not in kept:
+                names[output] = f"{node.name}_{position}"
+        for values in (node.input, node.output):
+            values[:] = [names.get(value, value) for value in values]
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep PyTorch's exporter from naming packages it did not find, and its own deprecations."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for category in (DeprecationWarning, FutureWarning):
+                warnings.simplefilter("ignore", category)
+            yield
+    finally:
+        logger.setLevel(level)
