@@ -95,8 +95,8 @@ def synthesize_clip(
     wave = np.pad(wave, (0, max(first + frames * SAMPLES_PER_FRAME - len(wave), 0)))
     samples = record(wave[first : first + frames * SAMPLES_PER_FRAME], room_rng)
 
-    portrait = Portrait(face_rng)
     motion = random_motion(motion_rng, seconds)
+    portrait = Portrait(face_rng, motion.angles.mean(axis=0))
     camera = Camera(camera_rng)
     # A frame shows the middle of the time it is on screen, give or take how cameras stamp frames.
     moment = float(camera_rng.uniform(0.3, 0.7))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from syncnet_training.synthesis import accessories, surroundings
 from syncnet_training.synthesis.head import SHAPES, Head, random_anatomy
+from syncnet_training.synthesis.lighting import cast_shadows, random_light
 from syncnet_training.synthesis.mouth import Mouth
 from syncnet_training.synthesis.phonemes import (
     BITE,
@@ -30,36 +31,6 @@ _PIVOT = np.array([0.0, 0.9, -1.2], np.float32)  # the head turns about the top 
 _INDEX = {name: i for i, name in enumerate(SHAPES)}
 
 
-@dataclass(frozen=True)
-class Light:
-    """directions [L, 3] towards the lights; colours [L, 3]; ambient from above and below [3]."""
-
-    directions: Float
-    colours: Float
-    sky: Float
-    ground: Float
-
-
-def random_light(rng: np.random.Generator) -> Light:
-    count = int(rng.integers(1, 4))
-    directions, colours = [], []
-    for index in range(count):
-        azimuth = rng.normal(0, 0.7) if index == 0 else rng.uniform(-1.9, 1.9)
-        height = rng.uniform(-0.15, 1.1)
-        directions.append(
-            [np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)]
-        )
-        strength = rng.uniform(0.5, 1.2) if index == 0 else rng.uniform(0.0, 0.6)
-        colours.append(strength * rng.uniform(0.85, 1.15, 3))
-    ambient = rng.uniform(0.12, 0.6)
-    return Light(
-        directions=np.array(directions, np.float32),
-        colours=np.array(colours, np.float32),
-        sky=(ambient * rng.uniform(0.85, 1.15, 3)).astype(np.float32),
-        ground=(ambient * rng.uniform(0.4, 0.9) * rng.uniform(0.85, 1.15, 3)).astype(np.float32),
-    )
-
-
 def rotation(yaw: float, pitch: float, roll: float) -> Float:
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     cr, sr = np.cos(roll), np.sin(roll)
@@ -77,6 +48,7 @@ class _Part:
     normals: Float
     anchor: Literal["head", "body", "hand"]  # what it moves with
     shine: float
+    seen: Float  # the part of each lamp that each vertex sees
 
 
 def _occlusion(head: Head) -> Float:
@@ -87,7 +59,8 @@ def _occlusion(head: Head) -> Float:
 class Portrait:
     """A random person under random light; `draw` renders a frame."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, facing: Float) -> None:
+        """facing [3]: typical yaw, pitch and roll in radians; shadows are cast for that pose."""
         anatomy = random_anatomy(rng)
         look = random_look(rng)
         self.look = look
@@ -102,11 +75,11 @@ class Portrait:
         self._mouth = Mouth(anatomy, float(np.max(at_line)), rng)
         self._occlusion = _occlusion(self.head)
         self._gloss = float(rng.uniform(0.0, 0.22) ** 1.3)
-        self._polish = float(rng.uniform(8, 40))
         self._parts = self._surround(rng)
+        self._cast_shadows(facing)
         self._background = surroundings.background(rng, CANVAS + 2 * _BACKGROUND_MARGIN)
         self._canvas = Canvas(CANVAS)
-        self._exposure = float(2 ** rng.normal(0.0, 0.35))
+        self._exposure = float(2 ** rng.normal(0.3, 0.4))
         # Pixels of the 224 pixel frame: half the face's width, and where the eyes' middle is.
         self._scale = float(np.clip(rng.normal(47, 4.5), 36, 62)) * CANVAS / _FRAME
         self._distance = float(rng.uniform(5, 18))
@@ -136,10 +109,33 @@ class Portrait:
             ("hand", on_hand),
         ]
         return [
-            _Part(mesh, points, grid_normals(points, *grid), anchor, shine)
+            _Part(
+                mesh,
+                points,
+                grid_normals(points, *grid),
+                anchor,
+                shine,
+                np.ones((len(points), len(self.light.directions)), np.float32),
+            )
             for anchor, group in groups
             for (mesh, points, grid), shine in group
         ]
+
+    def _cast_shadows(self, facing: Float) -> None:
+        turn = rotation(float(facing[0]), float(facing[1]), float(facing[2]))
+        still = [p for p in self._parts if p.anchor != "hand"]
+        surfaces = [(self._face, (self.head.rest - _PIVOT) @ turn.T + _PIVOT)]
+        for part in still:
+            points = part.points
+            if part.anchor == "head":
+                points = (points - _PIVOT) @ turn.T + _PIVOT
+            surfaces.append((part.mesh, points))
+        self._face_seen, *seen = cast_shadows(surfaces, self.light)
+        # Teeth get the light that the lips get.
+        lips = np.abs(self.head.rest - np.array([0, self.head.anatomy.mouth_y, 0])) < [0.2, 0.15, 9]
+        self._lips_seen = self._face_seen[lips.all(axis=1)].mean(axis=0, keepdims=True)
+        for part, visible in zip(still, seen, strict=True):
+            part.seen[:] = visible
 
     def coefficients(self, articulation: Float, idle: Float) -> Float:
         """Blend shape coefficients for articulators [8] and idle movement [len(SHAPES)]."""
@@ -157,22 +153,6 @@ class Portrait:
         c[_INDEX["bite"]] += a[BITE] * free
         c[_INDEX["bite_jaw"]] += a[BITE] * free * jaw
         return c
-
-    def _lit(self, normals: Float, shine: float) -> tuple[Float, Float]:
-        light = self.light
-        up = (0.5 - 0.5 * normals[:, 1:2]).astype(np.float32)
-        lit = light.ground + up * (light.sky - light.ground)
-        gloss = np.zeros(len(normals), np.float32)
-        facing = normals @ light.directions.T
-        for index, colour in enumerate(light.colours):
-            # Light wraps a little round: skin scatters.
-            lit += np.maximum((facing[:, index] + 0.15) / 1.15, 0)[:, None] * colour
-            if shine > 0:
-                half = light.directions[index] + np.array([0, 0, 1], np.float32)
-                half /= np.linalg.norm(half)
-                glint = np.maximum(normals @ half, 0) ** self._polish
-                gloss += shine * float(colour.mean()) * glint
-        return lit.astype(np.float32), gloss
 
     def _project(self, points: Float, offset: Float) -> Float:
         out = np.empty_like(points)
@@ -211,13 +191,13 @@ class Portrait:
 
         points = place(head.deform(coefficients))
         normals = grid_normals(points, head.rows, head.columns)
-        lit, gloss = self._lit(normals, self._gloss)
+        lit, gloss = self.light.shade(normals, self._gloss, self._face_seen)
         lit *= self._occlusion[:, None]
         gloss *= self._occlusion
         self._eyes.paint(self._face.texture, lids, float(gaze[0]), float(gaze[1]))
         canvas.draw(self._face, self._project(points, offset), lit, gloss, inside=head.inside)
         front = turn @ np.array([0, 0, 1], np.float32)
-        inner, _ = self._lit(front[None, :], 0.0)
+        inner, _ = self.light.shade(front[None, :], 0.0, self._lips_seen)
         opening = float(np.clip(coefficients[_INDEX["jaw"]], 0, 1.5))
         for mesh, local, brightness in self._mouth.place(opening, float(articulation[TONGUE])):
             shade = brightness[:, None] * inner
@@ -235,7 +215,7 @@ class Portrait:
                 where, facing = part.points + shift * np.float32(0.6), part.normals
                 if part.anchor == "hand":
                     where[:, :2] += hand
-            lit, gloss = self._lit(facing, part.shine)
+            lit, gloss = self.light.shade(facing, part.shine, part.seen)
             canvas.draw(part.mesh, self._project(where, offset), lit, gloss)
         margin = _BACKGROUND_MARGIN
         left, top = (int(np.clip(round(margin - c), 0, 2 * margin)) for c in crop)

@@ -120,6 +120,7 @@ def paint_face(head: Head, look: Look, rng: np.random.Generator) -> Float:
         x, y, (0, a.nose_length - 0.1), (0.2, 0.2)
     )
     blood = (blood + 0.3 * noise(rng, *shape, 6, 6) ** 2) * rng.uniform(0.0, 0.16)
+    blood = np.minimum(blood, 0.35)
     picture *= 1 - blood[..., None] * np.array([0.1, 1.0, 0.9], np.float32)
     if look.freckles:
         spots = noise(rng, *shape, 190, 170)

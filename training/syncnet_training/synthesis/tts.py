@@ -81,7 +81,24 @@ def say_something(
     wave = resample_poly(pcm, SAMPLE_RATE // divisor, played // divisor).astype(np.float32)
     starts = [(first / played, name) for first, name in answer["phonemes"]]
     wave = wave * (0.06 / (float(np.sqrt(np.mean(wave**2))) + 1e-6))
-    return wave, to_sounds(starts, wave), voice
+    return *_lengthen_pauses(wave, to_sounds(starts, wave), rng), voice
+
+
+def _lengthen_pauses(
+    wave: NDArray[np.float32], sounds: list[Sound], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], list[Sound]]:
+    """Silence put into some pauses: people think longer than machines."""
+    pieces, moved, done, late = [], [], 0, 0.0
+    for sound in sounds:
+        moved.append(Sound(sound.phoneme, sound.start + late, sound.end + late, sound.strength))
+        if sound.phoneme.kind != "pause" or sound.end - sound.start < 0.1 or rng.random() < 0.5:
+            continue
+        cut = round((sound.start + sound.end) / 2 * SAMPLE_RATE)
+        extra = round(rng.uniform(0.05, 0.8) * SAMPLE_RATE)
+        pieces += [wave[done:cut], np.zeros(extra, np.float32)]
+        done, late = cut, late + extra / SAMPLE_RATE
+        moved[-1] = Sound(sound.phoneme, moved[-1].start, sound.end + late)
+    return np.concatenate([*pieces, wave[done:]]), moved
 
 
 def to_sounds(starts: list[tuple[float, str]], wave: NDArray[np.float32]) -> list[Sound]:
