@@ -161,6 +161,8 @@ def _check_stub(stub: Path, library_path: tuple[Path, ...], libpython: Path | No
     outcome = subprocess.run([stub], env=environment, capture_output=True, text=True, check=False)
     if "error while loading shared libraries" in outcome.stderr:
         library = outcome.stderr.split("error while loading shared libraries: ")[1].split(":")[0]
+        if not library.startswith("libpython"):
+            raise ServerError(f"tritonserver cannot load {library}: reinstall nvidia-pytriton")
         raise ServerError(
             f"the Python backend of tritonserver needs {library}, which this Python lacks: "
             f"on Debian or Ubuntu `apt-get install libpython{_VERSION}`, with pyenv reinstall "

@@ -1,0 +1,192 @@
+"""Parts of the server package that need no running server."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import MODEL_REPOSITORY
+
+from syncnet_server import ServerError, default_model_repository, load_model_module, locate
+from syncnet_server.log import LogFollower, is_problem, startup_failure
+from syncnet_server.repository import check_profile
+
+# --- Where tritonserver comes from -------------------------------------------------------------
+
+
+@pytest.fixture
+def no_tritonserver_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+
+
+def test_tritonserver_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    executable = tmp_path / "tritonserver"
+    executable.write_text("#!/bin/sh\n")
+    executable.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
+    found = locate.locate()
+    assert found.executable == executable
+    assert found.arguments(tmp_path) == []
+    assert found.environment(tmp_path)["PATH"] == str(tmp_path)
+    assert found.environment(tmp_path)["LD_LIBRARY_PATH"] == "/somewhere"
+
+
+@pytest.mark.usefixtures("no_tritonserver_on_path")
+class TestFromPip:
+    def test_files_exist(self, tmp_path: Path) -> None:
+        found = locate.locate()
+        assert found.executable.is_file()
+        for source in (*found.copies.values(), *found.links.values()):
+            assert source.is_file()
+        assert f"--backend-directory={tmp_path}/backends" in found.arguments(tmp_path)
+
+    def test_other_machines(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+        with pytest.raises(ServerError, match=r"runs on Linux x86-64 only, this is Linux aarch64"):
+            locate.locate()
+
+    def test_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+        with pytest.raises(ServerError, match=r"pip install 'syncnet-triton\[server\]'"):
+            locate.locate()
+
+    def test_python_without_a_stub(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(locate, "_VERSION", "3.99")
+        with pytest.raises(ServerError, match=r"no backend for Python 3.99, only for .*3.9, 3.10"):
+            locate.locate()
+
+    def test_python_without_its_library(self, tmp_path: Path) -> None:
+        found = locate.locate()
+        stub = found.copies["backends/python/triton_python_backend_stub"]
+        changed = tmp_path / stub.name
+        # The same program, wanting the library of a Python that no machine has.
+        name = f"libpython{locate._VERSION}".encode()
+        changed.write_bytes(stub.read_bytes().replace(name, name.replace(b"3.", b"9.")))
+        changed.chmod(0o755)
+        with pytest.raises(ServerError, match=r"needs libpython9.*, which this Python lacks: .*"):
+            locate._check_stub(changed, found.library_path, None)
+
+    def test_wheel_without_its_libraries(self, tmp_path: Path) -> None:
+        stub = locate.locate().copies["backends/python/triton_python_backend_stub"]
+        changed = tmp_path / stub.name
+        shutil.copy2(stub, changed)
+        with pytest.raises(
+            ServerError, match=r"cannot load libcudart.*: reinstall nvidia-pytriton"
+        ):
+            locate._check_stub(changed, (), None)
+
+
+# --- What the log says ---------------------------------------------------------------------------
+
+PREFIX = "E1122 07:45:00.104370 9312"
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (
+            f'{PREFIX} main.cc:257] "failed to start HTTP service: Unavailable - Socket '
+            "'127.0.0.1:8000' already in use \"",
+            "127.0.0.1:8000 is already in use; choose another port",
+        ),
+        (
+            f"{PREFIX} model_lifecycle.cc:642] \"failed to load 'a' version 2: Internal: "
+            'ValueError: bad\\n\\nAt:\\n  model.py(1): <module>\\n"\n'
+            f"{PREFIX} model_lifecycle.cc:642] \"failed to load 'b' version 1: Internal: other\"\n"
+            f'{PREFIX} main.cc:300] "failed to load all models"',
+            "model a version 2: Internal: ValueError: bad (and 1 more failed)",
+        ),
+        (
+            f'{PREFIX} server.cc:241] "CudaDriverHelper has not been initialized."\n'
+            f'{PREFIX} main.cc:300] "failed to do something"',
+            "failed to do something",
+        ),
+        ("tritonserver: error while loading shared libraries: x", "tritonserver: error while"),
+    ],
+)
+def test_startup_failure(log: str, reason: str) -> None:
+    found = startup_failure(log)
+    assert found is not None
+    assert found.startswith(reason)
+
+
+def test_no_reason_in_an_empty_log() -> None:
+    assert startup_failure("\n") is None
+
+
+def test_problems_are_warnings_and_errors_but_not_the_lack_of_a_gpu() -> None:
+    assert is_problem(f'{PREFIX} a.cc:1] "bad"')
+    assert is_problem(f'{PREFIX.replace("E", "W", 1)} a.cc:1] "bad"')
+    assert not is_problem(f'{PREFIX.replace("E", "W", 1)} a.cc:1] "bad"', "E")
+    assert not is_problem(f'{PREFIX.replace("E", "I", 1)} a.cc:1] "good"')
+    assert not is_problem(f'{PREFIX} server.cc:241] "CudaDriverHelper has not been initialized."')
+    assert not is_problem("Every other line")
+
+
+def test_log_is_followed_through_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("one\ntwo\nthr")
+    log = LogFollower(path, position=4)
+    assert list(log.new_lines()) == ["two"]
+    with path.open("a") as file:
+        file.write("ee\n")
+    assert list(log.new_lines()) == ["three"]
+    assert list(log.new_lines()) == []
+    path.write_text("anew\n")
+    assert list(log.new_lines()) == ["anew"]
+
+
+# --- The model repository ------------------------------------------------------------------------
+
+
+def test_repository_in_the_current_directory_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert default_model_repository() == MODEL_REPOSITORY
+    (tmp_path / "model_repository").mkdir()
+    assert default_model_repository() == tmp_path / "model_repository"
+
+
+def test_profiles_and_models_are_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match=f"no model in {tmp_path}"):
+        check_profile(tmp_path, None)
+    (tmp_path / "tower").mkdir()
+    (tmp_path / "tower" / "config.pbtxt").touch()
+    check_profile(tmp_path, None)
+    with pytest.raises(ServerError, match="there are: none"):
+        check_profile(tmp_path, "int8")
+
+
+def test_model_modules_are_loaded_by_path(tmp_path: Path) -> None:
+    for repository in ("one", "two"):
+        folder = tmp_path / repository / "mean" / "1"
+        folder.mkdir(parents=True)
+        (folder / "mean.py").write_text(
+            "from dataclasses import dataclass\n@dataclass\nclass Mean:\n"
+            f"    name: str = '{repository}'\n"
+        )
+    one, two = (load_model_module(tmp_path / name, "mean") for name in ("one", "two"))
+    assert (one.Mean().name, two.Mean().name) == ("one", "two")
+    assert load_model_module(tmp_path / "one", "mean") is one
+    assert "mean" not in sys.modules
+
+
+def test_model_module_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match=r"no such model module: .*/mean/1/mean.py"):
+        load_model_module(tmp_path, "mean")
+
+
+def test_model_module_that_cannot_be_imported_is_not_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "mean" / "1"
+    folder.mkdir(parents=True)
+    (folder / "mean.py").write_text("raise RuntimeError('bad')")
+    before = set(sys.modules)
+    with pytest.raises(RuntimeError, match="bad"):
+        load_model_module(tmp_path, "mean")
+    assert set(sys.modules) == before
