@@ -53,10 +53,8 @@ def other(narrow_repository: Path) -> Iterator[Server]:
 
 def chunks_scored(server: Server) -> float:
     with urllib.request.urlopen(f"http://{server.metrics_url}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return float(
-        next(line for line in lines if line.startswith("syncnet_chunks_total ")).split()[1]
-    )
+        (chunks,) = re.findall(r"^syncnet_chunks_total (\S+)$", answer.read().decode(), re.M)
+    return float(chunks)
 
 
 def test_one_clip_on_two_servers_equals_one_server(
