@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncnet_client.errors import MediaError, UsageError
-from syncnet_client.remux import check_output, plan_moves, replacing, shift_audio
+from syncnet_client.files import replacing
+from syncnet_client.remux import check_output, plan_moves, shift_audio
 
 FRAMES = 60
 MILLISECOND = Fraction(1, 1000)

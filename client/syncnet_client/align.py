@@ -10,7 +10,8 @@ from typing import Any
 
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_client.errors import UntrustedError
-from syncnet_client.remux import Moves, check_output, replacing, shift_audio
+from syncnet_client.files import replacing
+from syncnet_client.remux import Moves, check_output, shift_audio
 from syncnet_client.result import SyncResult
 
 __all__ = ["Alignment", "align"]

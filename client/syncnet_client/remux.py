@@ -11,9 +11,6 @@ AVI keeps no time stamps, only a count of frames and of bytes, so it can be read
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,12 +22,13 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from syncnet_client.errors import MediaError, UsageError
+from syncnet_client.files import located
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
     from av.packet import Packet
 
-__all__ = ["Moves", "check_output", "plan_moves", "replacing", "shift_audio"]
+__all__ = ["Moves", "check_output", "plan_moves", "shift_audio"]
 
 MP4_FAMILY = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 MATROSKA_FAMILY = {".mkv": "matroska", ".webm": "webm"}
@@ -78,22 +76,6 @@ def check_output(source: Path, target: Path, *, overwrite: bool) -> None:
         raise UsageError(f"cannot write {target}: there is no folder {target.parent}")
 
 
-@contextlib.contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``target`` that takes its place if the block succeeds.
-
-    Whatever happens, ``target`` is its old self or complete, and no temporary file stays behind.
-    """
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def shift_audio(source: Path, target: Path, shift: Fraction) -> Moves:
     """Copy ``source`` to ``target``, every packet as it is, with the audio ``shift`` s later.
 
@@ -113,7 +95,7 @@ def shift_audio(source: Path, target: Path, shift: Fraction) -> Moves:
     options = {"movflags": "+faststart"} if target.suffix.lower() in MP4_FAMILY else {}
     try:
         # genpts: AVI has no presentation times, and FFmpeg can tell them from the decoding order.
-        with av.open(source, options={"fflags": "+genpts"}) as reader:
+        with av.open(located(source), options={"fflags": "+genpts"}) as reader:
             if not (reader.streams.video and reader.streams.audio):
                 raise MediaError(f"{source} does not have both video and audio")
             moves = plan_moves(
@@ -121,7 +103,7 @@ def shift_audio(source: Path, target: Path, shift: Fraction) -> Moves:
                 audio_start=_start(reader.streams.audio[0]),
                 video_start=_start(reader.streams.video[0]),
             )
-            with av.open(target, "w", format=form, options=options) as writer:
+            with av.open(located(target), "w", format=form, options=options) as writer:
                 _copy(reader, writer, moves)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise MediaError(f"cannot copy {source} to {target.suffix[1:]}: {error}") from error
