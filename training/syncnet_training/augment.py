@@ -8,6 +8,7 @@ filters are symmetric, and an echo comes on top of the direct sound, so nothing 
 import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from syncnet_client.contract import FRAME_SIZE, SAMPLE_RATE
 
@@ -15,11 +16,11 @@ __all__ = ["augment_audio", "augment_video"]
 
 _BORDER_GREY = (110, 110, 110)  # what the published crop fills in outside the picture
 _CENTRE = FRAME_SIZE / 2
-# Grain is cut out of one fixed field; drawing 150,000 normals a frame would cost more than decoding.
+# Grain is cut out of one fixed field: drawing it anew costs more than decoding a frame.
 _GRAIN = np.random.default_rng(0).standard_normal((320, 320, 3)).astype(np.float32)
 
 
-def augment_video(frames: np.ndarray, rng: Generator) -> np.ndarray:
+def augment_video(frames: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
     """Change how a clip was framed, lit, recorded and compressed.
 
     Args:
@@ -73,9 +74,10 @@ def augment_video(frames: np.ndarray, rng: Generator) -> np.ndarray:
     return changed
 
 
-def _camera(count: int, rng: Generator) -> np.ndarray:
+def _camera(count: int, rng: Generator) -> NDArray[np.float64]:
     """Affine maps for `count` frames, [count, 2, 3]: one framing, around which the crop wanders."""
-    zoom = np.exp(rng.normal(0.08, 0.14))
+    # Up to a crop of the lower face: large mouths teach quickly what small ones show.
+    zoom = np.exp(rng.uniform(-0.2, 0.65))
     aspect = np.exp(rng.normal(0, 0.05))
     angle = np.deg2rad(rng.normal(0, 7))
     shear = rng.normal(0, 0.04)
@@ -101,7 +103,7 @@ def _camera(count: int, rng: Generator) -> np.ndarray:
     return matrices
 
 
-def _tone_table(rng: Generator) -> np.ndarray:
+def _tone_table(rng: Generator) -> NDArray[np.uint8]:
     """Exposure, contrast, gamma and white balance as one look-up table, uint8 [1, 256, 3]."""
     levels = np.linspace(0, 1, 256)[:, None]
     gamma = np.exp(rng.normal(0, 0.25))
@@ -109,10 +111,11 @@ def _tone_table(rng: Generator) -> np.ndarray:
     brightness = rng.normal(0, 0.08)
     white = np.exp(rng.normal(0, 0.07, 3))
     curve = ((levels**gamma - 0.45) * contrast + 0.45 + brightness) * white
-    return (curve.clip(0, 1) * 255).round().astype(np.uint8)[None]
+    table: NDArray[np.uint8] = (curve.clip(0, 1) * 255).round().astype(np.uint8)[None]
+    return table
 
 
-def _colour_matrix(rng: Generator) -> np.ndarray | None:
+def _colour_matrix(rng: Generator) -> NDArray[np.float64] | None:
     """Saturation from none to vivid, and a turn of hue, float64 [3, 3]; None: as it is."""
     kind = rng.random()
     if kind < 0.3:
@@ -123,7 +126,7 @@ def _colour_matrix(rng: Generator) -> np.ndarray | None:
     return np.asarray((grey + saturation * (np.eye(3) - grey)) @ hue)
 
 
-def _shading(rng: Generator) -> np.ndarray:
+def _shading(rng: Generator) -> NDArray[np.float32]:
     """A light from one side, float32 [224, 224, 3] around 1."""
     x, y = np.meshgrid(*[np.linspace(-1, 1, FRAME_SIZE, dtype=np.float32)] * 2)
     angle = rng.uniform(0, 2 * np.pi)
@@ -131,13 +134,13 @@ def _shading(rng: Generator) -> np.ndarray:
     return np.repeat(ramp[..., None].astype(np.float32), 3, axis=2)
 
 
-def _patches(rng: Generator) -> list[tuple[int, int, np.ndarray]]:
+def _patches(rng: Generator) -> list[tuple[int, int, NDArray[np.uint8]]]:
     """Opaque patches (x, y, pixels) away from the mouth.
 
     In the published crop the mouth lies between about 85 and 130 pixels from the top. Patches
     cover eyes, forehead and hair, or what is below the chin and beside the face.
     """
-    patches = []
+    patches: list[tuple[int, int, NDArray[np.uint8]]] = []
     for _ in range(int(rng.integers(1, 4)) if rng.random() < 0.5 else 0):
         if rng.random() < 0.7:
             width, height = int(rng.integers(16, 160)), int(rng.integers(12, 70))
@@ -149,15 +152,17 @@ def _patches(rng: Generator) -> list[tuple[int, int, np.ndarray]]:
             width, height, y = int(rng.integers(6, 45)), FRAME_SIZE, 0
             x = 0 if rng.random() < 0.5 else FRAME_SIZE - width
         if rng.random() < 0.4:
-            pixels = np.full((height, width, 3), _BORDER_GREY, np.uint8)
+            patches.append((x, y, np.full((height, width, 3), _BORDER_GREY, dtype=np.uint8)))
         else:
             texture = rng.uniform(0, 255, 3) + rng.normal(0, rng.uniform(0, 40), (4, 4, 3))
-            pixels = cv2.resize(texture.clip(0, 255).astype(np.uint8), (width, height))
-        patches.append((x, y, pixels))
+            tiles = texture.clip(0, 255).astype(np.uint8)
+            patches.append((x, y, cv2.resize(tiles, (width, height))))
     return patches
 
 
-def augment_audio(samples: np.ndarray, background: np.ndarray, rng: Generator) -> np.ndarray:
+def augment_audio(
+    samples: NDArray[np.int16], background: NDArray[np.int16], rng: Generator
+) -> NDArray[np.int16]:
     """Change how a voice was recorded: level, frequency response, room, noise, other sound.
 
     Args:
@@ -190,7 +195,7 @@ def _decibels(value: float) -> float:
     return float(10 ** (value / 20))
 
 
-def _with_response(voice: np.ndarray, rng: Generator) -> np.ndarray:
+def _with_response(voice: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
     """A microphone, an equaliser or a codec: smooth random response, sometimes cut off."""
     spectrum = np.fft.rfft(voice)
     frequency = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))
@@ -201,11 +206,11 @@ def _with_response(voice: np.ndarray, rng: Generator) -> np.ndarray:
         response -= 60 * (frequency / rng.uniform(2800, 7500)).clip(1, 2) - 60
     if rng.random() < 0.25:
         response -= 40 * (1 - (frequency / rng.uniform(80, 300))).clip(0, 1)
-    filtered: np.ndarray = np.fft.irfft(spectrum * 10 ** (response / 20), len(voice))
+    filtered: NDArray[np.float64] = np.fft.irfft(spectrum * 10 ** (response / 20), len(voice))
     return filtered.astype(np.float32)
 
 
-def _with_room(voice: np.ndarray, rng: Generator) -> np.ndarray:
+def _with_room(voice: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
     """The direct sound plus an exponentially dying echo of 0.1 to 0.5 s (to -60 dB)."""
     decay_s = rng.uniform(0.1, 0.5)
     length = int(decay_s * SAMPLE_RATE)
@@ -218,7 +223,7 @@ def _with_room(voice: np.ndarray, rng: Generator) -> np.ndarray:
     return np.asarray(wet[: len(voice)], dtype=np.float32)
 
 
-def _coloured_noise(length: int, rng: Generator) -> np.ndarray:
+def _coloured_noise(length: int, rng: Generator) -> NDArray[np.float32]:
     """Noise of power 1 between white and brown, float32 [length]."""
     spectrum = np.fft.rfft(rng.standard_normal(length))
     slope = rng.uniform(0, 1)

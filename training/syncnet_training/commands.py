@@ -83,6 +83,9 @@ def fit(
         int, typer.Option(min=0, help="Clips at the end of the data that are not trained on.")
     ] = 16,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load batches.")] = 2,
+    report_steps: Annotated[
+        int, typer.Option(min=1, help="Steps between checkpoints, and between lines of the log.")
+    ] = 50,
     half: Annotated[
         bool, typer.Option("--half", help="Round the weights of the result to fp16.")
     ] = False,
@@ -136,6 +139,7 @@ def fit(
             precision=kind,
             workers=workers,
             resume=resume,
+            report_steps=report_steps,
             half=half,
             progress=show,
         )

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -51,7 +52,7 @@ class Clip:
             (self.frames * SAMPLES_PER_FRAME - WINDOW_SAMPLES) // SAMPLES_PER_FRAME + 1,
         )
 
-    def read_frames(self, indices: Sequence[int]) -> np.ndarray:
+    def read_frames(self, indices: Sequence[int]) -> NDArray[np.uint8]:
         """Decode frames, uint8 [len(indices), 224, 224, 3] BGR.
 
         Raises:
@@ -66,7 +67,7 @@ class Clip:
             frames[position] = image
         return frames
 
-    def read_samples(self) -> np.ndarray:
+    def read_samples(self) -> NDArray[np.int16]:
         """The audio, int16 [640 * frames].
 
         Raises:
@@ -84,7 +85,7 @@ class Clip:
             raise DatasetError(f"{path}: not 16 kHz mono 16 bit audio of {needed} samples")
         return samples[:needed]
 
-    def read_jaw(self) -> np.ndarray:
+    def read_jaw(self) -> NDArray[np.float32]:
         """How far the jaw is open in each frame, float32 [frames]; NaN where nobody knows.
 
         Raises:
@@ -117,7 +118,7 @@ def open_clips(root: Path) -> list[Clip]:
     return clips
 
 
-def audio_windows(samples: np.ndarray, first: int, count: int) -> np.ndarray:
+def audio_windows(samples: NDArray[np.int16], first: int, count: int) -> NDArray[np.float32]:
     """MFCC of consecutive audio windows of a clip, as the served `mfcc` model computes them.
 
     Args:
@@ -131,7 +132,9 @@ def audio_windows(samples: np.ndarray, first: int, count: int) -> np.ndarray:
     stop = start + (count - 1) * SAMPLES_PER_FRAME + WINDOW_SAMPLES
     context = samples[start - 1 : start] if start else np.zeros(1, np.int16)
     module = load_model_module(default_model_repository(), "mfcc")
-    windows: np.ndarray = module.mfcc_windows(np.concatenate([context, samples[start:stop]]))
+    windows: NDArray[np.float32] = module.mfcc_windows(
+        np.concatenate([context, samples[start:stop]])
+    )
     return windows
 
 
@@ -246,8 +249,9 @@ class Batches(Dataset[Batch]):
 
 
 @functools.lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, 0, epoch]).permutation(count)
+def _order(seed: int, epoch: int, count: int) -> list[int]:
+    order: list[int] = np.random.default_rng([seed, 0, epoch]).permutation(count).tolist()
+    return order
 
 
 def batch_loader(

@@ -18,7 +18,7 @@ def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]
     if device.type != "cuda":
         yield from batches
         return
-    stream = torch.cuda.Stream(device)
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     current: Batch | None = None
     for batch in batches:
         with torch.cuda.stream(stream):
@@ -35,6 +35,5 @@ def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]
 
 
 def _copy(batch: Batch, device: torch.device) -> Batch:
-    return Batch(
-        *(tensor.to(device, non_blocking=True) for tensor in batch[:-1]), seconds=batch.seconds
-    )
+    frames, mfcc, targets, jaw = (t.to(device, non_blocking=True) for t in batch[:-1])
+    return Batch(frames, mfcc, targets, jaw, batch.seconds)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from syncnet_client.contract import (
     SAMPLES_PER_FRAME,
@@ -40,8 +41,8 @@ class EvaluationClip:
     """A clip in memory: frames uint8 [T, 224, 224, 3] RGB at 25 fps, samples int16 at 16 kHz."""
 
     name: str
-    frames: np.ndarray
-    samples: np.ndarray
+    frames: NDArray[np.uint8]
+    samples: NDArray[np.int16]
 
     def cut(self, margin: int, shift: int) -> "EvaluationClip":
         """The clip without `margin` frames at both ends, its audio ahead by `shift` frames."""
@@ -188,7 +189,9 @@ def evaluate_following(
 
 
 @torch.inference_mode()
-def _embed(network: SyncNet, clip: EvaluationClip) -> tuple[np.ndarray, np.ndarray]:
+def _embed(
+    network: SyncNet, clip: EvaluationClip
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Embeddings of all windows of a clip that have both, float32 [K, 1024] twice."""
     device = next(network.parameters()).device
     audio_count = (len(clip.samples) - WINDOW_SAMPLES) // SAMPLES_PER_FRAME + 1
@@ -214,7 +217,7 @@ def _embed(network: SyncNet, clip: EvaluationClip) -> tuple[np.ndarray, np.ndarr
     return video.cpu().numpy(), audio.cpu().numpy()
 
 
-def _metrics(video: np.ndarray, audio: np.ndarray, vshift: int) -> Any:
+def _metrics(video: NDArray[np.float32], audio: NDArray[np.float32], vshift: int) -> Any:
     """`sync_metrics` of whole embedded clips, as the server computes them."""
     repository = default_model_repository()
     distances = load_model_module(repository, "shift_distance").shift_distances(

@@ -50,4 +50,5 @@ def _neutral_shift(video: Tensor, audio: Tensor) -> Tensor:
     direction = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, 0]
     direction = direction * direction[direction.abs().argmax()].sign()
     squared = wrong**2 - float(centred.square().sum(1).mean())
-    return -video.mean(0) + direction * max(0.0, squared) ** 0.5
+    shift: Tensor = direction * max(0.0, squared) ** 0.5 - video.mean(0)
+    return shift

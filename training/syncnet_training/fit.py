@@ -5,14 +5,14 @@ the end, `weights.safetensors` (what `syncnet-export build` takes).
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
 
 from syncnet_export.checkpoint import load_checkpoint, save_checkpoint
 from syncnet_export.network import SyncNet
@@ -29,7 +29,6 @@ CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
 WEIGHTS = "weights.safetensors"
 
-_REPORT_STEPS = 25  # steps averaged into one line of the log
 _FINISH_STEPS = 16  # batches that the published scale and shift are measured on
 
 
@@ -53,6 +52,7 @@ class Report:
     step: int
     loss: float
     in_clip_loss: float
+    jaw_loss: float
     accuracy: float  # in-clip, of training batches
     samples_per_second: float
     learning_rate: float
@@ -71,7 +71,7 @@ def fit(
     workers: int,
     resume: bool = False,
     half: bool = False,
-    checkpoint_steps: int = 100,
+    report_steps: int = 50,
     progress: Progress = lambda _: None,
 ) -> Path:
     """Train, and write the run's weights.
@@ -80,6 +80,7 @@ def fit(
         run: the run's folder, made if need be.
         resume: go on from the run's checkpoint. Another number of steps than before resizes the
             cycle of the learning rate from there on.
+        report_steps: steps from one checkpoint and line of the log to the next.
         half: keep the weights of the layers as fp16 in the result.
         progress: called with every report.
 
@@ -115,12 +116,11 @@ def fit(
         workers=workers,
         pin_memory=device.type == "cuda",
     )
-    for report in _train(step, on_device(loader, device), first, config):
-        progress(report)
+    for report in _train(step, on_device(loader, device), first, config, report_steps):
         with (run / LOG).open("a") as log:
             log.write(json.dumps(asdict(report)) + "\n")
-        if report.step % checkpoint_steps < _REPORT_STEPS or report.step == config.steps:
-            _save(run / CHECKPOINT, step, report.step, config)
+        _save(run / CHECKPOINT, step, report.step, config)
+        progress(report)
 
     held_out = clips[len(clips) - config.held_out :] or clips
     state = _finished(step, held_out, config)
@@ -132,32 +132,52 @@ def _initial_network(config: FitConfig) -> SyncNet:
     if config.initial is not None:
         return load_checkpoint(config.initial).network()
     network = SyncNet.of_width(config.width)
-    with torch.no_grad():
-        # Faces differ far more in brightness than in what moves; filters that begin with a sum of
-        # zero look at the latter.
-        kernel = network.netcnnlip[0].weight
-        kernel -= kernel.mean(dim=(1, 2, 3, 4), keepdim=True)
+    _look_at_motion(cast(nn.Conv3d, network.netcnnlip[0]).weight)
     return network
 
 
+@torch.no_grad()
+def _look_at_motion(kernel: Tensor) -> None:
+    """Start the first video layer on what sync is about; kernel [O, 3, 5, 7, 7], in place.
+
+    Within a clip only what moves tells times apart, yet faces and backgrounds differ far more.
+    Half of the random filters begin with a sum of zero over time, so that what stands still is
+    invisible to them, the rest with a sum of zero over all taps. They begin smooth, because grain
+    is not. Training is free to change all of it.
+    """
+    size = kernel.std()
+    taps = torch.arange(-3.0, 4.0, device=kernel.device)
+    blur = torch.exp(-0.5 * (taps[:, None] - taps[None, :]).square())
+    blur = blur / blur.sum(1, keepdim=True)
+    kernel.copy_(blur @ kernel @ blur.T)
+    half = len(kernel) // 2
+    kernel[:half] -= kernel[:half].mean(dim=2, keepdim=True)
+    kernel[half:] -= kernel[half:].mean(dim=(1, 2, 3, 4), keepdim=True)
+    kernel.mul_(size / kernel.std(dim=(1, 2, 3, 4), keepdim=True))
+
+
 def _train(
-    step: TrainingStep, batches: Iterator[Batch], first: int, config: FitConfig
+    step: TrainingStep,
+    batches: Iterator[Batch],
+    first: int,
+    config: FitConfig,
+    report_steps: int,
 ) -> Iterator[Report]:
-    """Run the steps from `first` on; a report every `_REPORT_STEPS` and at the end."""
-    totals = torch.zeros(3, device=step.device)
+    """Run the steps from `first` on; a report every `report_steps` and at the end."""
+    totals = torch.zeros(4, device=step.device)
     clock, since = time.perf_counter(), first
     for index, batch in enumerate(batches, first):
         rate = one_cycle(index, config.steps, config.step.learning_rate)
         result = step(batch, config.shape.stride, rate)
-        totals += torch.stack([result.total.detach(), result.in_clip, result.accuracy])
+        totals += torch.stack([result.total.detach(), result.in_clip, result.jaw, result.accuracy])
         done = index + 1
-        if done % _REPORT_STEPS and done != config.steps:
+        if done % report_steps and done != config.steps:
             continue
         # Reading the totals waits for the device, so the clock is right.
-        loss, in_clip, accuracy = (totals / (done - since)).tolist()
+        loss, in_clip, jaw, accuracy = (totals / (done - since)).tolist()
         now = time.perf_counter()
         speed = (done - since) * config.shape.samples / (now - clock)
-        yield Report(done, loss, in_clip, accuracy, speed, rate)
+        yield Report(done, loss, in_clip, jaw, accuracy, speed, rate)
         totals.zero_()
         clock, since = time.perf_counter(), done
 
@@ -182,7 +202,7 @@ def _save(path: Path, step: TrainingStep, done: int, config: FitConfig) -> None:
     state = step.state_dict() | {"step": done, "seed": config.seed, "shape": asdict(config.shape)}
     temporary = path.with_suffix(".partial")
     torch.save(state, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _resume(path: Path, step: TrainingStep, config: FitConfig) -> int:

@@ -20,6 +20,7 @@ class SyncLoss(NamedTuple):
 
     total: Tensor
     in_clip: Tensor  # cross-entropy of the choice of audio within the clip, nats
+    jaw: Tensor  # mean squared error of both jaw predictions, in variances
     accuracy: Tensor  # share of video windows whose closest audio in the clip is the right one
 
 
@@ -69,7 +70,7 @@ def sync_loss(
         across = F.cross_entropy(-log_scale.exp() * everything, (targets + first_choice).flatten())
         total = total + across_weight * across
     accuracy = (logits.argmax(-1) == targets).float().mean()
-    return SyncLoss(total, in_clip.detach(), accuracy)
+    return SyncLoss(total, in_clip.detach(), torch.zeros_like(total), accuracy)
 
 
 def jaw_loss(predicted: Tensor, jaw: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from syncnet_client.contract import SAMPLES_PER_FRAME
 from syncnet_client.errors import SyncNetError
@@ -21,7 +22,7 @@ def read_talking_head(path: Path) -> EvaluationClip:
         DatasetError: the file cannot be read, lacks video or audio, or shows no face.
     """
     cropper = make_cropper("auto")
-    tracks: dict[int, list[np.ndarray]] = {}
+    tracks: dict[int, list[NDArray[np.uint8]]] = {}
     starts: dict[int, int] = {}
     sound = []
     try:

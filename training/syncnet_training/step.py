@@ -40,11 +40,11 @@ class StepConfig:
 
 
 def one_cycle(step: int, steps: int, peak: float) -> float:
-    """The learning rate of a step: a cosine up to `peak` in the first eighth, then down to zero.
+    """The learning rate of a step: a cosine up to `peak` in the first tenth, then down to zero.
 
     (Smith & Topin, "Super-convergence", 2018.) A function of the step alone: nothing to save.
     """
-    warm = max(1, steps // 8)
+    warm = max(1, steps // 10)
     if step < warm:
         progress, low, high = step / warm, 0.04, 1.0
     else:
@@ -140,8 +140,8 @@ class TrainingStep:
                 audio = self._embed_audio(self.network, batch.mfcc.flatten(0, 1))
         with timer("loss"):
             result = sync_loss(
-                video.unflatten(0, (clips, -1)),
-                audio.unflatten(0, (clips, -1)),
+                video.view(clips, -1, EMBEDDING_SIZE),
+                audio.view(clips, -1, EMBEDDING_SIZE),
                 batch.targets,
                 self.log_scale,
                 self.config.across_weight,
@@ -149,7 +149,9 @@ class TrainingStep:
             seen = batch.jaw.gather(1, batch.targets[..., None].expand(-1, -1, WINDOW_FRAMES))
             jaw = jaw_loss(self.jaw_heads[0](video), seen.flatten(0, 1))
             jaw = jaw + jaw_loss(self.jaw_heads[1](audio), batch.jaw.flatten(0, 1))
-            return result._replace(total=result.total + self.config.jaw_weight * jaw)
+            return result._replace(
+                total=result.total + self.config.jaw_weight * jaw, jaw=jaw.detach() / 2
+            )
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context that the towers compute in."""
