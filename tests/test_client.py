@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -343,3 +344,29 @@ def test_a_cancelled_async_clip_ends(transport: WrittenTransport):
 
     asyncio.run(cancel_one())
     assert transport.open_streams == 0
+
+
+class Fresh(ArrayMedia):
+    """Every frame is memory of its own, as from a decoder, and only while it is held."""
+
+    def __next__(self):
+        block = super().__next__()
+        copies = [Frame(frame.index, frame.time, frame.image.copy()) for frame in block.frames]
+        return type(block)(copies, block.samples)
+
+
+def peak_bytes(client: SyncNetClient, frames: int) -> int:
+    clip = Fresh(written_frames(frames, 7, 6), noise(frames))
+    tracemalloc.start()
+    try:
+        client.score(clip, chunk=20)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_clip(client: SyncNetClient):
+    """A frame is 150 kB: keeping even a tenth of the additional ones would take 27 MB."""
+    client.score((written_frames(30, 7, 6), noise(30)))  # imports and caches
+    short, long = peak_bytes(client, 200), peak_bytes(client, 2000)
+    assert long - short < 5_000_000

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,9 +16,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.signal import medfilt
 
 from syncnet_client.curves import median_filter, subframe_offset
-from syncnet_client.drift import Drift, OffsetWindow, analyse_drift
+from syncnet_client.drift import Drift, DriftKind, OffsetWindow, analyse_drift
 from syncnet_client.result import SyncResult, TrackResult, offset_in_words
-from syncnet_client.verdict import Evidence, audible, judge
+from syncnet_client.verdict import Evidence, ReasonCode, audible, judge
 
 
 @pytest.mark.parametrize(
@@ -215,3 +218,20 @@ def test_json_object_survives_json_and_has_the_promised_keys():
     assert data["verdict"] == {"trusted": True, "reasons": []}
     other = data["other_tracks"][0]["verdict"]
     assert [reason["code"] for reason in other["reasons"]] == ["low_confidence"]
+
+
+def keys_of(value: object) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*map(keys_of, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(keys_of, value))
+    return set()
+
+
+def test_every_key_and_code_is_documented():
+    text = (Path(__file__).resolve().parents[1] / "docs" / "json.md").read_text()
+    documented = set(re.findall(r"`(\w+)`", text))
+    tracks = (make_track(0, 6.0), make_track(1, 0.5))
+    data = SyncResult("a", tracks, 45, 28_800, 10, {"video_tower": "1"}).to_dict()
+    assert keys_of(data) <= documented
+    assert set(get_args(ReasonCode)) | set(get_args(DriftKind)) <= documented

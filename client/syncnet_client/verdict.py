@@ -12,7 +12,7 @@ from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
 from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE
 from syncnet_client.drift import Drift
 
-__all__ = ["Evidence", "Reason", "Verdict", "audible", "judge"]
+__all__ = ["Evidence", "Reason", "ReasonCode", "Verdict", "audible", "judge"]
 
 ReasonCode = Literal[
     "low_confidence", "edge_of_range", "silence", "too_short", "face_lost", "offset_changes"
