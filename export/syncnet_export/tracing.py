@@ -94,6 +94,7 @@ def _normalise(model: onnx.ModelProto, spec: TowerSpec) -> None:
         item.doc_string = ""
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         del item.metadata_props[:]
+    _measure_after_cast(graph)
     _name_values(graph)
     shapes = (
         (graph.input[0], spec.input_axis, spec.input_dims),
@@ -107,6 +108,26 @@ def _normalise(model: onnx.ModelProto, spec: TowerSpec) -> None:
                 shape.dim.add(dim_param=size)
             else:
                 shape.dim.add(dim_value=size)
+
+
+def _measure_after_cast(graph: onnx.GraphProto) -> None:
+    """Read the shape of the input from its cast, if that stands first.
+
+    TensorRT casts bytes, but does not tell their shape.
+    """
+    name = graph.input[0].name
+    for cast in graph.node:
+        if cast.op_type == "Cast" and cast.input[0] == name:
+            break
+    else:
+        return
+    for node in graph.node:
+        if node.op_type == "Shape" and node.input[0] == name:
+            node.input[0] = cast.output[0]
+    first = onnx.NodeProto()
+    first.CopyFrom(cast)
+    graph.node.remove(cast)
+    graph.node.insert(0, first)
 
 
 def _name_values(graph: onnx.GraphProto) -> None:
