@@ -163,12 +163,7 @@ def _fill(
                 fu, fv = u - column, v - row
                 w00, w01 = (1 - fu) * (1 - fv), fu * (1 - fv)
                 w10, w11 = (1 - fu) * fv, fu * fv
-                coverage = (
-                    w00 * texture[row, column, 3]
-                    + w01 * texture[row, column + 1, 3]
-                    + w10 * texture[row + 1, column, 3]
-                    + w11 * texture[row + 1, column + 1, 3]
-                )
+                coverage = texture[int(v + 0.5), int(u + 0.5), 3]
                 if coverage < 0.5:
                     continue
                 depth[y, x] = z

@@ -7,6 +7,7 @@ its voiced consonants end a little before the next event; both are put right by 
 
 import ctypes.util
 import json
+import os
 import subprocess
 import sys
 from functools import cache
@@ -32,8 +33,11 @@ _BLOCK = 80  # samples per step of the energy curve: 5 ms
 
 @cache
 def library_path() -> str | None:
-    """Name of the shared library of espeak-ng, or None where it is not installed."""
-    return ctypes.util.find_library("espeak-ng")
+    """The shared library of espeak-ng, or None where it is not installed.
+
+    The environment variable ESPEAK_LIBRARY names one that the system's loader does not find.
+    """
+    return os.environ.get("ESPEAK_LIBRARY") or ctypes.util.find_library("espeak-ng")
 
 
 def say_something(
