@@ -72,6 +72,7 @@ def windows_of(offsets_ms: list[float], untrusted: tuple[int, ...] = ()) -> list
         ([0, 20, 40, 60, 80, 100, 120], "drift"),
         ([0, -31, -55, -95, -118, -150, -185, -205, -240], "drift"),
         ([0, 0, 5, -5, 0, 200, 205, 195, 200], "jump"),
+        ([115, 118, 112, 115, 151, 154, 150, 152], "constant"),  # moves by less than a frame
         ([0, 400], "unknown"),
         ([0, 300, -200, 100, 350, -80, 240, -300], "unsteady"),
     ],

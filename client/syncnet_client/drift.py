@@ -4,7 +4,7 @@ The clip's rows of distances are scored in windows of some seconds each, by the 
 offsets of these windows, read between whole frames, are compared with three explanations: one
 offset; a straight line, as of clocks that run at different speeds; two offsets with a jump
 between, as of an edit. An explanation holds if it comes within a frame of 9 windows in 10, so
-that a window without speech does not spoil it.
+that a window without speech does not spoil it. What changes by less than a frame is constant.
 """
 
 from __future__ import annotations
@@ -85,16 +85,14 @@ def analyse_drift(windows: Sequence[OffsetWindow], window_s: float) -> Drift:
 
     slope = _median_slope(times, offsets)  # ms/s
     line = slope * times + np.median(offsets - slope * times)
-    change = slope * (times[-1] - times[0])
+    split = _best_split(offsets)
+    before, after = float(np.median(offsets[:split])), float(np.median(offsets[split:]))
+    steps = np.where(np.arange(len(offsets)) < split, before, after)
+
+    line_is_closer = np.abs(offsets - line).mean() <= np.abs(offsets - steps).mean()
+    change = slope * (times[-1] - times[0]) if line_is_closer else after - before
     if abs(change) < CLOSE_MS and _holds(offsets, np.full_like(offsets, np.median(offsets))):
         return result("constant", "the offset stays the same")
-
-    split = _best_split(offsets)
-    steps = np.concatenate(
-        [np.full(split, np.median(offsets[:split])), np.full(len(offsets) - split, 0.0)]
-    )
-    steps[split:] = np.median(offsets[split:])
-    line_is_closer = np.abs(offsets - line).mean() <= np.abs(offsets - steps).mean()
     if line_is_closer and _holds(offsets, line):
         per_minute = 60 * slope
         direction = "more ahead" if per_minute > 0 else "further behind"
@@ -102,9 +100,7 @@ def analyse_drift(windows: Sequence[OffsetWindow], window_s: float) -> Drift:
         return result("drift", text, slope=per_minute)
     if _holds(offsets, steps):
         moment = (trusted[split - 1].end_s + trusted[split].start_s) / 2
-        text = (
-            f"the offset jumps from {steps[0]:+.0f} to {steps[-1]:+.0f} ms at about {moment:.0f} s"
-        )
+        text = f"the offset jumps from {before:+.0f} to {after:+.0f} ms at about {moment:.0f} s"
         return result("jump", text, jump_s=moment)
     text = f"the offset wanders between {offsets.min():+.0f} and {offsets.max():+.0f} ms"
     return result("unsteady", text)

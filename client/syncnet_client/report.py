@@ -15,7 +15,7 @@ from syncnet_client.result import SyncResult, TrackResult
 __all__ = ["print_result"]
 
 _BARS = "▁▂▃▄▅▆▇█"
-CURVE_COLUMNS = 60  # of per-frame confidence
+CURVE_COLUMNS = 48  # of per-frame confidence
 PIPE_COLUMNS = 120  # where there is no terminal to say how wide it is
 
 
@@ -48,8 +48,8 @@ def print_result(result: SyncResult, console: Console | None = None) -> None:
         )
     for track in result.tracks[1:]:
         lines.add_row("other face", _other(track))
-    versions = ", ".join(f"{name} {version}" for name, version in result.model_versions.items())
-    lines.add_row("weights", f"versions {versions}")
+    versions = (f"{model} version {version}" for model, version in result.model_versions.items())
+    lines.add_row("weights", ", ".join(versions))
     for warning in result.warnings:
         lines.add_row("warning", Text(warning, style="yellow"))
     console.print(lines)
