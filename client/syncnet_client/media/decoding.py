@@ -211,9 +211,10 @@ class Decoder:
         try:
             while picture.waiting:
                 yield from self._decode_waiting()
-            yield from self._show(picture.finish())
+            yield from self._show(picture.flush())
         except TimeJumpError as reason:
             self._warnings.append(str(reason))
+        yield from self._show(picture.sampler.finish())
         for stream, start in (
             ("video", picture.sampler.start),
             ("audio", self._soundtrack.start),
@@ -267,7 +268,7 @@ class Decoder:
             )
 
     def _truncation(self) -> Iterator[str]:
-        if self._opened.info.live:
+        if self._opened.info.live or self._warnings:
             return
         container, video, audio = self._opened.container, self._opened.video, self._opened.audio
         picture_end, sound_end = self._picture.sampler.end, self._soundtrack.end
@@ -281,6 +282,9 @@ class Decoder:
                 Fraction(1, av.time_base),
             ),
         ]
+        if container.format.name == "avi" and video.average_rate:
+            # Its duration is that of the frames that are there; the header counts all.
+            promises.append((picture_end, video.start_time, video.frames, 1 / video.average_rate))
         for end, start, duration, base in promises:
             if start is None or duration is None or base is None:
                 continue

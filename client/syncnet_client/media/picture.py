@@ -84,10 +84,13 @@ class Picture:
         self.waiting_bytes -= packet.size
         yield from self._sample(packet)
 
-    def finish(self) -> Iterator[Sampled[av.VideoFrame]]:
-        """Yield what the decoder and the clock still hold, once no packet waits."""
+    def flush(self) -> Iterator[Sampled[av.VideoFrame]]:
+        """Yield what is settled by the frames that the decoder still holds.
+
+        Raises:
+            TimeJumpError: there is too long a hole in the time stamps.
+        """
         yield from self._sample(None)
-        yield from self.sampler.finish()
 
     def discard_waiting(self) -> None:
         """Drop the packets that wait."""

@@ -79,6 +79,8 @@ class FrameSampler(Generic[T]):
             shown, current = self._current
             while not self._better(time, shown):
                 yield self._emit(shown, current)
+            # Some files give nonsense for the duration of a frame; the last one's matters.
+            duration = max(duration, min(time - shown, TICK))
         self._current = (time, item)
         self._current_end = time + duration
 

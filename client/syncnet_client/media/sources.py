@@ -31,6 +31,8 @@ __all__ = ["Opened", "StreamingFile", "open_source"]
 
 STANDARD_INPUT = "-"
 POLL_SECONDS = 0.1
+# How much of a live source FFmpeg looks at to learn what it holds; its own 5 s is long to wait.
+LIVE_OPTIONS = {"analyzeduration": "2000000"}  # microseconds
 # Demuxers that take plain text for pictures.
 TEXT_FORMATS = {"tty", "bin", "adf", "idf", "xbin", "bfi"}
 
@@ -79,7 +81,7 @@ class StreamingFile:
     def read(self, size: int) -> bytes:
         """Read up to ``size`` bytes; empty at the end."""
         deadline = time.monotonic() + self._timeout_s
-        while not self.stopped():
+        while not (self.stopped() or self.timed_out):
             if time.monotonic() > deadline:
                 self.timed_out = True
                 break
@@ -120,10 +122,10 @@ def open_source(source: str, *, follow: bool = False, timeout_s: float = 10.0) -
     streaming = None
     try:
         if url:
-            container = av.open(source, timeout=timeout_s)
+            container = av.open(source, mode="r", options=LIVE_OPTIONS, timeout=timeout_s)
         elif follow or _is_pipe(source):
             streaming = StreamingFile(source, follow=follow, timeout_s=timeout_s)
-            container = av.open(streaming, mode="r")
+            container = av.open(streaming, mode="r", options=LIVE_OPTIONS)
         else:
             # The prefix keeps FFmpeg from taking a name such as "take:2.mp4" for a protocol.
             container = av.open(f"file:{source}", mode="r")
