@@ -6,6 +6,7 @@ a test compares the two.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,11 @@ def _rename_image(
     newName: str,  # noqa: N803
     newTag: str,  # noqa: N803
 ) -> None:
-    renamed = [container for container in containers(resources) if container["image"] == name]
+    renamed = [
+        container
+        for container in containers(resources)
+        if re.sub(r":[^/:]+$", "", container["image"]) == name
+    ]
     assert renamed, f"no container has the image {name}"
     for container in renamed:
         container["image"] = f"{newName}:{newTag}"

@@ -146,26 +146,46 @@ def test_kustomize_builds_the_same(name: str) -> None:
     assert real == {(r["kind"], r["metadata"]["name"]): r for r in overlay(name)}
 
 
+def build_overlay(folder: Path, **fields: Any) -> list[dict[str, Any]]:
+    """Build a kustomization of a user's own."""
+    given = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({**given, **fields}))
+    return kustomize.build(folder)
+
+
 def test_the_model_repository_can_come_from_a_volume(tmp_path: Path) -> None:
-    (tmp_path / "kustomization.yaml").write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "kustomize.config.k8s.io/v1beta1",
-                "kind": "Kustomization",
-                "namespace": "syncnet",
-                "resources": [os.path.relpath(KUBERNETES / "overlays" / "gpu", tmp_path)],
-                "components": [
-                    os.path.relpath(KUBERNETES / "components/model-repository-volume", tmp_path)
-                ],
-            }
-        )
+    resources = build_overlay(
+        tmp_path,
+        namespace="syncnet",
+        resources=[str(KUBERNETES / "overlays" / "gpu")],
+        components=[str(KUBERNETES / "components" / "model-repository-volume")],
     )
-    resources = kustomize.build(tmp_path)
     validate(find(resources, "PersistentVolumeClaim", "syncnet-model-repository"))
     validate(find(resources, "Deployment", "syncnet-server"))
     pod = pod_spec(resources, "syncnet-server")
     (mount,) = (m for m in pod["containers"][0]["volumeMounts"] if m["mountPath"] == "/models")
     assert mount == {"name": "model-repository", "mountPath": "/models", "readOnly": True}
+
+
+def test_the_overlay_in_the_documentation_builds(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(# kustomization.yaml.*?)```", text, re.DOTALL)
+    resources = build_overlay(tmp_path, **yaml.safe_load(shown.replace("syncnet/", f"{ROOT}/")))
+    validate(find(resources, "Deployment", "syncnet-server"))
+    (container,) = pod_spec(resources, "syncnet-server")["containers"]
+    assert container["image"] == "registry.your-company.net/syncnet-server:0.1.0-weights-3"
+    assert container["env"][0] == {"name": "SYNCNET_PROFILE", "value": "tensorrt-ep"}
+
+
+def test_the_documentation_makes_every_secret() -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    (server,) = pod_spec(overlay("cpu"), "syncnet-server")["containers"]
+    used = [e["valueFrom"]["secretKeyRef"]["name"] for e in server["env"] if "valueFrom" in e]
+    volumes = pod_spec(overlay("cpu"), "syncnet-balancer")["volumes"]
+    used += [volume["secret"]["secretName"] for volume in volumes if "secret" in volume]
+    assert len(used) == 2
+    for name in used:
+        assert f"create secret generic {name} " in text
 
 
 def test_references_between_resources_hold() -> None:
