@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -10,15 +9,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from syncnet_client.contract import FRAMES_PER_SECOND
+from syncnet_client.defaults import DEFAULT_JOBS
 from syncnet_client.errors import ModelNotReadyError, ServerUnavailableError
 from syncnet_client.records import Record
 from syncnet_client.result import SyncResult
 from syncnet_client.scoring import Progress
 
-__all__ = ["DEFAULT_JOBS", "ScoreClip", "Tally", "score_clips"]
-
-# Decoding and finding faces need about a core per clip; the server is busy with 4 at a time.
-DEFAULT_JOBS = min(4, os.cpu_count() or 1)
+__all__ = ["ScoreClip", "Tally", "score_clips"]
 
 ScoreClip = Callable[[str, Callable[[Progress], None]], SyncResult]
 
@@ -90,6 +87,7 @@ def score_clips(
     jobs: int = DEFAULT_JOBS,
     done: Collection[str] = (),
     on_start: Callable[[Tally], None] | None = None,
+    abandon: Callable[[], None] | None = None,
 ) -> Tally:
     """Score clips, several at once.
 
@@ -104,6 +102,7 @@ def score_clips(
         jobs: clips in progress at once.
         done: clips to leave out.
         on_start: gets the tally, which is kept up to date from then on.
+        abandon: called if the batch ends early; makes clips that wait for the server fail.
 
     Returns:
         The tally at the end.
@@ -115,39 +114,46 @@ def score_clips(
     tally = Tally(len(waiting), skipped=len(clips) - len(waiting))
     if on_start is not None:
         on_start(tally)
-    for record in _attempts(waiting, score, tally, jobs):
-        emit(record)
-        tally.add_record(record)
+    with ThreadPoolExecutor(jobs, thread_name_prefix="clip") as pool:
+        attempts = _Attempts(score, tally)
+        try:
+            for record in _completed(pool, attempts, waiting, jobs):
+                emit(record)
+                tally.add_record(record)
+        except BaseException:
+            attempts.stopping.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            if abandon is not None:
+                abandon()
+            raise
     return tally
 
 
-def _attempts(clips: list[str], score: ScoreClip, tally: Tally, jobs: int) -> Iterator[Record]:
-    stopping = threading.Event()
+class _Attempts:
+    """Turns clips into records, until it is stopped; called from several threads."""
 
-    def attempt(clip: str) -> Record:
+    def __init__(self, score: ScoreClip, tally: Tally) -> None:
+        self.stopping = threading.Event()
+        self._score = score
+        self._tally = tally
+
+    def __call__(self, clip: str) -> Record:
         counted = 0
 
         def progress(progress: Progress) -> None:
             nonlocal counted
-            if stopping.is_set():
+            if self.stopping.is_set():
                 raise _StoppedError
-            tally.add_frames(progress.frames - counted)
+            self._tally.add_frames(progress.frames - counted)
             counted = progress.frames
 
         try:
-            return Record.scored(clip, score(clip, progress))
+            return Record.scored(clip, self._score(clip, progress))
         except (_StoppedError, ServerUnavailableError, ModelNotReadyError):
             raise
         except Exception as error:
             # Whatever one clip does to a decoder must not end the other ten thousand.
             return Record.failed(clip, error)
-
-    with ThreadPoolExecutor(jobs, thread_name_prefix="clip") as pool:
-        try:
-            yield from _completed(pool, attempt, clips, jobs)
-        finally:
-            stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _completed(

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncnet_client.defaults import DEFAULT_IN_FLIGHT, DEFAULT_TIMEOUT_S, DEFAULT_URL
+from syncnet_client.defaults import DEFAULT_URL
 from syncnet_client.errors import ServerUnavailableError, UsageError
 
 if TYPE_CHECKING:
     from syncnet_client.client import SyncNetClient
+    from syncnet_client.grpc_transport import GrpcOptions
 
 __all__ = [
     "CaOption",
@@ -28,6 +29,7 @@ __all__ = [
     "TlsOption",
     "UrlOption",
     "connect",
+    "grpc_options",
 ]
 
 UrlOption = Annotated[
@@ -69,30 +71,25 @@ HeaderOption = Annotated[
 ]
 
 
-@contextmanager
-def connect(
-    url: str | None,
+def grpc_options(
     *,
-    local: bool = False,
-    in_flight: int = DEFAULT_IN_FLIGHT,
-    streams: int = 1,
-    timeout_s: float = DEFAULT_TIMEOUT_S,
-    tls: bool = False,
-    ca: Path | None = None,
-    cert: Path | None = None,
-    key: Path | None = None,
-    headers: Sequence[str] | None = None,
-) -> Iterator[SyncNetClient]:
-    """Give a client for what the options say; a server started for it is stopped at the end.
+    in_flight: int,
+    streams: int,
+    timeout_s: float,
+    tls: bool,
+    ca: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    headers: Sequence[str] | None,
+) -> GrpcOptions:
+    """What the options say about the connection.
 
     Raises:
-        UsageError: the options contradict each other, or one has an impossible value.
-        ServerUnavailableError: the local server cannot start.
+        UsageError: one has an impossible value, or they contradict each other.
     """
-    from syncnet_client.client import SyncNetClient
     from syncnet_client.grpc_transport import GrpcOptions
 
-    options = GrpcOptions(
+    return GrpcOptions(
         in_flight=in_flight,
         streams=streams,
         timeout_s=timeout_s,
@@ -102,6 +99,18 @@ def connect(
         key=key,
         headers=dict(_parse_header(header) for header in headers or ()),
     )
+
+
+@contextmanager
+def connect(url: str | None, options: GrpcOptions, *, local: bool) -> Iterator[SyncNetClient]:
+    """Give a client for a server; one that is started for it is stopped at the end.
+
+    Raises:
+        UsageError: both a server's address and a local server are wanted.
+        ServerUnavailableError: the local server cannot start.
+    """
+    from syncnet_client.client import SyncNetClient
+
     if not local:
         with SyncNetClient(url or DEFAULT_URL, options=options) as client:
             yield client

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,45 +20,74 @@ from syncnet_client.commands.connection import (
     TlsOption,
     UrlOption,
     connect,
+    grpc_options,
 )
 from syncnet_client.commands.crop import CropOption, YunetOption, parse_crop
-from syncnet_client.commands.failures import one_line
-from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT, MAX_VSHIFT
+from syncnet_client.commands.scoring import (
+    ChunkOption,
+    MinConfidenceOption,
+    ScoreArguments,
+    VshiftOption,
+    WindowOption,
+)
+from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT
 from syncnet_client.defaults import (
     DEFAULT_IN_FLIGHT,
+    DEFAULT_JOBS,
     DEFAULT_MIN_CONFIDENCE,
     DEFAULT_TIMEOUT_S,
     DEFAULT_WINDOW_S,
 )
-from syncnet_client.errors import ServerError, SyncNetError, UsageError
+from syncnet_client.errors import UsageError
+
+if TYPE_CHECKING:
+    from syncnet_client.client import SyncNetClient
 
 __all__ = ["score"]
 
 
 def score(
     clips: Annotated[
-        list[str], typer.Argument(metavar="CLIP", help="Video files or URLs with sound.")
-    ],
-    vshift: Annotated[
-        int,
-        typer.Option(
-            min=0, max=MAX_VSHIFT, metavar="N", help="Frames (40 ms) searched to each side."
+        list[str],
+        typer.Argument(
+            metavar="CLIP",
+            help="Videos with sound: files, URLs, folders, patterns, or manifests "
+            "(.jsonl, .csv or .parquet with a column named clip).",
         ),
-    ] = DEFAULT_VSHIFT,
-    chunk: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Windows in one request; only affects speed.")
-    ] = DEFAULT_CHUNK,
+    ],
+    vshift: VshiftOption = DEFAULT_VSHIFT,
+    chunk: ChunkOption = DEFAULT_CHUNK,
     crop: CropOption = "auto",
     yunet: YunetOption = None,
-    window: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Look for drift over windows of this length.")
-    ] = DEFAULT_WINDOW_S,
-    min_confidence: Annotated[
-        float, typer.Option(metavar="C", help="Do not trust results below this confidence.")
-    ] = DEFAULT_MIN_CONFIDENCE,
+    window: WindowOption = DEFAULT_WINDOW_S,
+    min_confidence: MinConfidenceOption = DEFAULT_MIN_CONFIDENCE,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per clip, each on one line.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Add a record for each clip to this .jsonl or .csv file or .parquet folder, "
+            "and leave out clips that are scored in it.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Clips scored at once.")
+    ] = DEFAULT_JOBS,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the curves of one clip (.png, .pdf or .svg)."),
+    ] = None,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write one clip with faces, confidence and waveform drawn on it (.mp4, .mkv).",
+        ),
+    ] = None,
     url: UrlOption = None,
     local: LocalOption = False,
     in_flight: InFlightOption = DEFAULT_IN_FLIGHT,
@@ -75,14 +104,18 @@ def score(
     The exit status is 0 if all clips could be scored, 1 if not, and 2 if the options are wrong.
     Whether a result can be trusted is in the result.
     """
-    from syncnet_client.commands.meter import ClipMeter
-    from syncnet_client.report import print_result
+    from syncnet_client.commands.many import score_many
+    from syncnet_client.inputs import expand
 
-    crop_mode = parse_crop(crop)
-    failed = False
-    with connect(
-        url,
-        local=local,
+    arguments = ScoreArguments(
+        vshift=vshift,
+        chunk=chunk,
+        crop=parse_crop(crop),
+        yunet=yunet,
+        window_s=window,
+        min_confidence=min_confidence,
+    )
+    options = grpc_options(
         in_flight=in_flight,
         streams=streams,
         timeout_s=timeout,
@@ -91,29 +124,42 @@ def score(
         cert=cert,
         key=key,
         headers=header,
-    ) as client:
-        for clip in clips:
-            try:
-                with ClipMeter(clip) as meter:
-                    result = client.score(
-                        clip,
-                        vshift=vshift,
-                        chunk=chunk,
-                        crop=crop_mode,
-                        yunet=yunet,
-                        window_s=window,
-                        min_confidence=min_confidence,
-                        progress=meter.update,
-                    )
-            except (UsageError, ServerError):
-                raise  # the other clips would fail in the same way
-            except SyncNetError as error:
-                failed = True
-                print(one_line(error), file=sys.stderr)
-                continue
-            if as_json:
-                print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
-            else:
-                print_result(result)
-    if failed:
-        raise typer.Exit(1)
+    )
+    names = expand(clips)
+    single = names == clips and len(names) == 1 and output is None
+    if (plot or overlay) and not single:
+        raise UsageError("--plot and --overlay draw one clip: name one, without --output")
+    with connect(url, options, local=local) as client:
+        if single:
+            _score_one(client, names[0], arguments, as_json, plot, overlay)
+        elif not score_many(client, names, arguments, jobs=jobs, output=output, as_json=as_json):
+            raise typer.Exit(1)
+
+
+def _score_one(
+    client: SyncNetClient,
+    clip: str,
+    arguments: ScoreArguments,
+    as_json: bool,
+    plot: Path | None,
+    overlay: Path | None,
+) -> None:
+    from syncnet_client.commands.meter import ClipMeter
+    from syncnet_client.overlay import check_overlay, write_overlay
+    from syncnet_client.plot import check_plot, plot_result
+    from syncnet_client.report import print_result
+
+    if plot is not None:
+        check_plot(plot)
+    if overlay is not None:
+        check_overlay(overlay)
+    with ClipMeter(clip) as meter:
+        result = client.score(clip, progress=meter.update, **arguments)
+    if as_json:
+        print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
+    else:
+        print_result(result)
+    if plot is not None:
+        plot_result(result, plot)
+    if overlay is not None:
+        write_overlay(clip, result, overlay)
