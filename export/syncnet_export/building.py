@@ -13,7 +13,14 @@ from syncnet_export.clips import calibration_inputs, sample_clip
 from syncnet_export.errors import ExportError, VerificationError
 from syncnet_export.fp16 import to_fp16
 from syncnet_export.inputs import Inputs, seeded_inputs
-from syncnet_export.install import install, next_version, require_free, staged, version_folders
+from syncnet_export.install import (
+    install,
+    next_version,
+    repository_or_default,
+    require_free,
+    staged,
+    version_folders,
+)
 from syncnet_export.int8 import quantise
 from syncnet_export.metadata import TowerMetadata, exporter_version
 from syncnet_export.network import SyncNet
@@ -23,9 +30,8 @@ from syncnet_export.serving import serving_form
 from syncnet_export.towers import TOWERS, TowerSpec
 from syncnet_export.tracing import store_half_weights, trace
 from syncnet_export.verify import Report, verify
-from syncnet_server import ServerError, default_model_repository
 
-__all__ = ["Build", "build", "repository_or_default"]
+__all__ = ["Build", "build"]
 
 # Seeds of the inputs that int8 is calibrated on, beside clips; files are verified on another one.
 _CALIBRATION_SEEDS = (101, 102, 103, 104)
@@ -109,20 +115,6 @@ def build(
         checkpoint.sha256,
         report,
     )
-
-
-def repository_or_default(path: str | Path | None) -> Path:
-    """The model repository at `path`, or the one that `syncnet-server` serves.
-
-    Raises:
-        ExportError: there is none.
-    """
-    if path is not None:
-        return Path(path)
-    try:
-        return default_model_repository()
-    except ServerError as error:
-        raise ExportError(str(error)) from error
 
 
 class _Exporter:

@@ -88,10 +88,10 @@ def verify(
     model_repository: Repository = None,
 ) -> None:
     """Compare every file of a version with the PyTorch network; exit 1 past the tolerance."""
-    from syncnet_export import building, checkpoint, install, metadata, precision
+    from syncnet_export import checkpoint, install, metadata, precision
     from syncnet_export import verify as verification
 
-    repository = building.repository_or_default(model_repository)
+    repository = install.repository_or_default(model_repository)
     files = precision.find_files(repository, version or install.newest_version(repository))
     metadata.require_one_source(file.path for file in files)
     report = verification.verify(
@@ -115,9 +115,9 @@ def inspect(
     model_repository: Repository = None,
 ) -> None:
     """Print what the files of a version say about themselves."""
-    from syncnet_export import building, install, metadata, precision, tables
+    from syncnet_export import install, metadata, precision, tables
 
-    repository = building.repository_or_default(model_repository)
+    repository = install.repository_or_default(model_repository)
     files = precision.find_files(repository, version or install.newest_version(repository))
     entries = [(file.path, metadata.read_metadata(file.path)) for file in files]
     if json:
@@ -142,6 +142,32 @@ def fetch(
         task = progress.add_task("", total=OFFICIAL.size)
         download(output, progress=lambda received: progress.update(task, completed=received))
     typer.echo(output)
+
+
+@app.command()
+def tensorrt(
+    precision: Annotated[str, typer.Option(help="Build from the fp32 or the fp16 files.")] = "fp16",
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="File with timings that makes the next build faster.")
+    ] = None,
+    version: Version = None,
+    model_repository: Repository = None,
+) -> None:
+    """Build TensorRT engines of both towers, for the GPU of this machine."""
+    from syncnet_export import install
+    from syncnet_export import precision as precisions
+    from syncnet_export import tensorrt as engines
+
+    repository = install.repository_or_default(model_repository)
+    plans = engines.build_plans(
+        repository,
+        version or install.newest_version(repository),
+        precision=precisions.of_engine(precision),
+        timing_cache=timing_cache,
+        progress=lambda tower: typer.echo(f"building {tower}", err=True),
+    )
+    for plan in plans:
+        typer.echo(plan)
 
 
 def _print_report(report: Report) -> None:

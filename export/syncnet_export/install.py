@@ -9,16 +9,32 @@ from pathlib import Path
 
 from syncnet_export.errors import ExportError
 from syncnet_export.towers import TOWERS
+from syncnet_server import ServerError, default_model_repository
 
 __all__ = [
     "install",
     "installed_versions",
     "newest_version",
     "next_version",
+    "repository_or_default",
     "require_free",
     "staged",
     "version_folders",
 ]
+
+
+def repository_or_default(path: str | Path | None) -> Path:
+    """The model repository at `path`, or the one that `syncnet-server` serves.
+
+    Raises:
+        ExportError: there is none.
+    """
+    if path is not None:
+        return Path(path)
+    try:
+        return default_model_repository()
+    except ServerError as error:
+        raise ExportError(str(error)) from error
 
 
 def version_folders(model_repository: Path, version: int) -> dict[str, Path]:

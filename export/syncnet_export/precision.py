@@ -10,7 +10,17 @@ from syncnet_export.errors import ExportError
 from syncnet_export.install import version_folders
 from syncnet_export.towers import TOWERS, TowerSpec
 
-__all__ = ["FP16", "FP32", "INT8", "PRECISIONS", "Precision", "TowerFile", "find_files", "parse"]
+__all__ = [
+    "FP16",
+    "FP32",
+    "INT8",
+    "PRECISIONS",
+    "Precision",
+    "TowerFile",
+    "find_files",
+    "of_engine",
+    "parse",
+]
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,18 @@ def parse(names: Iterable[str]) -> tuple[Precision, ...]:
     if not wanted:
         raise ExportError(f"name at least one precision: {', '.join(known)}")
     return tuple(precision for precision in PRECISIONS if precision.name in wanted)
+
+
+def of_engine(name: str) -> Precision:
+    """The precision of the ONNX files to build TensorRT engines from.
+
+    Raises:
+        ExportError: it is not one that TensorRT takes; int8 is in a form for CPUs.
+    """
+    for precision in (FP32, FP16):
+        if precision.name == name:
+            return precision
+    raise ExportError(f"engines are built from fp32 or fp16 files, not {name}")
 
 
 def find_files(model_repository: Path, version: int) -> list[TowerFile]:

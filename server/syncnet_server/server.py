@@ -21,6 +21,7 @@ from syncnet_server import guardian
 from syncnet_server.errors import ServerError
 from syncnet_server.locate import Installation, locate
 from syncnet_server.log import port_taken, startup_failure
+from syncnet_server.plans import check_plans
 from syncnet_server.repository import check_profile, default_model_repository
 from syncnet_server.security import Tls, restrictions
 
@@ -123,6 +124,8 @@ class Server:
         installation = locate()
         repository = Path(self._model_repository or default_model_repository()).resolve()
         check_profile(repository, self._profile)
+        if self._profile is not None:
+            check_plans(repository, self._profile)
         hosts = [_resolve(host) for host in (self._host, self._http_host, self._host)]
         for attempt in range(1, _ATTEMPTS + 1):
             ports = _fill_ports(hosts, self._ports)

@@ -1,0 +1,147 @@
+"""TensorRT engines of both towers, built on the GPU that will run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT, MAX_VSHIFT
+from syncnet_export.digest import file_sha256
+from syncnet_export.errors import TensorRTError
+from syncnet_export.install import version_folders
+from syncnet_export.metadata import require_one_source
+from syncnet_export.precision import FP16, Precision
+from syncnet_export.towers import TOWERS, VIDEO, TowerSpec
+from syncnet_server.plans import PLAN_NAME, RECORD_NAME, PlanRecord, compute_capability
+
+__all__ = ["ShapeRange", "build_plans", "shape_range"]
+
+MAX_BATCH = 4  # `max_batch_size` of the towers
+MAX_CHUNK = 2 * DEFAULT_CHUNK  # windows
+WORKSPACE_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class ShapeRange:
+    """The shapes of an input that an engine takes, and the one it is made fastest for."""
+
+    minimum: tuple[int, ...]
+    optimum: tuple[int, ...]
+    maximum: tuple[int, ...]
+
+
+def shape_range(spec: TowerSpec) -> ShapeRange:
+    """From one window to `MAX_BATCH` chunks of `MAX_CHUNK` windows; fastest for one usual chunk.
+
+    The audio tower's chunks are longer by the halo of vshift windows on each side.
+    """
+    usual = DEFAULT_CHUNK if spec is VIDEO else DEFAULT_CHUNK + 2 * DEFAULT_VSHIFT
+    longest = MAX_CHUNK if spec is VIDEO else MAX_CHUNK + 2 * MAX_VSHIFT
+    return ShapeRange(
+        spec.input_shape(1, 1), spec.input_shape(1, usual), spec.input_shape(MAX_BATCH, longest)
+    )
+
+
+def build_plans(
+    model_repository: Path,
+    version: int,
+    *,
+    precision: Precision = FP16,
+    timing_cache: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Build `model.plan` of both towers from their ONNX files, and put in place both or neither.
+
+    Networks are strongly typed: an engine computes in the types of its ONNX file.
+
+    Args:
+        model_repository, version: where the ONNX files are, and the engines go.
+        precision: which ONNX files to build from, fp32 or fp16.
+        timing_cache: file with timings of kernels, read if it exists and written in the end; it
+            makes the next build on the same kind of GPU take seconds.
+        progress: told the name of each tower before it is built, which takes minutes.
+
+    Returns:
+        the engines
+
+    Raises:
+        TensorRTError: TensorRT or a GPU is missing, or it cannot build an engine.
+        ExportError: an ONNX file is missing, or they come from different checkpoints.
+    """
+    trt = _import_tensorrt()
+    capability = compute_capability()
+    if capability is None:
+        raise TensorRTError("TensorRT engines are built on the GPU that runs them: none found here")
+    folders = version_folders(model_repository, version)
+    sources = {spec.name: folders[spec.name] / precision.file_name for spec in TOWERS}
+    checkpoint_sha256 = require_one_source(sources.values())
+    timings = timing_cache.read_bytes() if timing_cache and timing_cache.is_file() else b""
+    staged: dict[Path, Path] = {}  # temporary file to final one
+    try:
+        for spec in TOWERS:
+            if progress is not None:
+                progress(spec.name)
+            source, folder = sources[spec.name], folders[spec.name]
+            plan, timings = _build(trt, source.read_bytes(), spec, timings)
+            record = PlanRecord(
+                tensorrt=trt.__version__,
+                compute_capability=capability,
+                source=source.name,
+                source_sha256=file_sha256(source),
+                checkpoint_sha256=checkpoint_sha256,
+            )
+            new_plan, new_record = folder / f".{PLAN_NAME}.new", folder / f".{RECORD_NAME}.new"
+            staged |= {new_plan: folder / PLAN_NAME, new_record: folder / RECORD_NAME}
+            new_plan.write_bytes(plan)
+            record.write(new_record)
+        for temporary, final in staged.items():
+            temporary.replace(final)
+    finally:
+        for temporary in staged:
+            temporary.unlink(missing_ok=True)
+    if timing_cache is not None:
+        timing_cache.parent.mkdir(parents=True, exist_ok=True)
+        timing_cache.write_bytes(timings)
+    return [folders[spec.name] / PLAN_NAME for spec in TOWERS]
+
+
+def _import_tensorrt() -> ModuleType:
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise TensorRTError(
+            "the TensorRT package cannot be imported; install it with "
+            "`pip install 'syncnet-triton[tensorrt]'`, or run this in NVIDIA's TensorRT container"
+        ) from error
+    module: ModuleType = tensorrt
+    return module
+
+
+def _build(trt: Any, model: bytes, spec: TowerSpec, timings: bytes) -> tuple[bytes, bytes]:
+    """The engine of an ONNX model, and the timing cache with what was measured for it."""
+    logger = trt.Logger(trt.Logger.WARNING)
+    builder = trt.Builder(logger)
+    # TensorRT 11 knows no other networks, and ignores this.
+    strongly_typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(strongly_typed)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(model):
+        reasons = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
+        raise TensorRTError(f"TensorRT cannot read the {spec.name}: {reasons}")
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
+    shapes = shape_range(spec)
+    profile = builder.create_optimization_profile()
+    profile.set_shape(spec.input_name, shapes.minimum, shapes.optimum, shapes.maximum)
+    config.add_optimization_profile(profile)
+    cache = config.create_timing_cache(timings)
+    config.set_timing_cache(cache, ignore_mismatch=False)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise TensorRTError(
+            f"TensorRT cannot build the {spec.name}; its log says why"
+        )
+    return bytes(plan), bytes(config.get_timing_cache().serialize())
