@@ -129,8 +129,8 @@ def test_a_failed_chunk_does_not_disturb_the_others(fake: FakeTriton):
 
 def test_silence_counts_as_a_broken_stream(fake: FakeTriton):
     fake.faults.extend([None, Silence()])
-    assert_all_answered_once(converse(fake, options=GrpcOptions(timeout_s=0.3)))
-    assert fake.streams == 2
+    assert_all_answered_once(converse(fake, options=GrpcOptions(timeout_s=1)))
+    assert fake.streams >= 2
 
 
 def test_a_refusal_is_an_error_with_the_servers_sentence(fake: FakeTriton):
@@ -214,6 +214,27 @@ def test_closing_gives_up_what_is_unanswered(fake: FakeTriton):
         stream.send(CHUNKS[0])
     transport.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "syncnet-answers"]
+
+
+@pytest.mark.parametrize("fault", [Silence(), LOST], ids=str)
+def test_closing_the_transport_ends_what_others_do_with_it(fake: FakeTriton, fault: Fault):
+    fake.faults.extend([fault] * 1000)
+    transport = GrpcTransport(fake.url, GrpcOptions(patience_s=1000, timeout_s=1000))
+
+    def close_soon() -> None:
+        while not fake.streamed:
+            time.sleep(0.01)
+        transport.close()
+
+    closing = threading.Thread(target=close_soon)
+    closing.start()
+    with transport.open_stream() as stream:
+        stream.send(CHUNKS[0])
+        with pytest.raises(ServerUnavailableError, match="was closed"):
+            stream.finish()
+    closing.join()
+    with pytest.raises(ServerUnavailableError, match="was closed"):
+        transport.model_versions()
 
 
 def test_headers_and_scope_reach_the_server(fake: FakeTriton):

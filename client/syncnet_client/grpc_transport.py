@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,8 @@ class GrpcOptions:
 class GrpcTransport:
     """A ``Transport`` to the server at ``url``, which is ``HOST:PORT``.
 
-    All its streams and calls share one connection.
+    All its streams and calls share one connection. Closing it ends at once what other threads are
+    doing with it: they get a ``ServerUnavailableError``.
 
     Raises:
         UsageError: the address or a certificate file cannot be used.
@@ -93,6 +95,7 @@ class GrpcTransport:
         self._url = url
         self._options = options or GrpcOptions()
         self._metadata = [(k.lower(), v) for k, v in self._options.headers.items()]
+        self._closed = threading.Event()
         self._channel = _open_channel(url, self._options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
@@ -104,7 +107,8 @@ class GrpcTransport:
                     raise ModelNotReadyError(self._why_not_ready(model))
         except grpc.RpcError as error:
             raise ServerUnavailableError(
-                f"no Triton server answers at {self._url}: {Failure.of_rpc(error).sentence}"
+                f"no Triton server answers at {self._url}; syncnet-server starts one "
+                f"({Failure.of_rpc(error).sentence})"
             ) from error
 
     def model_versions(self) -> dict[str, str]:
@@ -123,16 +127,29 @@ class GrpcTransport:
         return metrics_response(self._infer(metrics_request(distances, scope)))
 
     def close(self) -> None:
+        self._closed.set()
         self._channel.close()
+
+    def _backoff(self) -> Backoff:
+        return Backoff(self._options.patience_s, self._url, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self._closed.wait(seconds)
+        self._require_open()
+
+    def _require_open(self) -> None:
+        if self._closed.is_set():
+            raise ServerUnavailableError(f"the connection to {self._url} was closed")
 
     def _open_stream(self) -> GrpcChunkStream:
         def start(requests: Iterator[Any]) -> Any:
+            self._require_open()
             return self._stub.ModelStreamInfer(requests, metadata=self._metadata)
 
         return GrpcChunkStream(
             start,
             self._infer,
-            Backoff(self._options.patience_s, self._url),
+            self._backoff(),
             in_flight=max(1, self._options.in_flight // self._options.streams),
             timeout_s=self._options.timeout_s,
         )
@@ -144,7 +161,7 @@ class GrpcTransport:
         return call(request, metadata=self._metadata, timeout=CHECK_TIMEOUT_S)
 
     def _patiently(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
-        backoff = Backoff(self._options.patience_s, self._url)
+        backoff = self._backoff()
         doubtful_attempts = 0
         while isinstance(answer := self._attempt(call, request, timeout_s), Failure):
             doubtful_attempts += answer.kind is Kind.DOUBTFUL
@@ -152,6 +169,7 @@ class GrpcTransport:
         return answer
 
     def _attempt(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
+        self._require_open()
         try:
             return call(request, metadata=self._metadata, timeout=timeout_s)
         except grpc.RpcError as error:
