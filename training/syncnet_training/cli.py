@@ -31,6 +31,10 @@ def synthesize(
         bool, typer.Option("--mp4", help="Write MP4 files, not frames and WAV.")
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Clips made at once.")] = os.cpu_count() or 1,
+    contact_sheet: Annotated[
+        Path | None,
+        typer.Option(help="Also write frames of the first 8 clips to this JPEG or PNG."),
+    ] = None,
 ) -> None:
     """Make talking-head clips whose sound and picture are exactly in sync.
 
@@ -38,7 +42,10 @@ def synthesize(
     mono) and clip.json, which is what `fit` reads. An interrupted run goes on where it stopped.
     """
     # Late: a help text must not wait for the renderer.
-    from syncnet_training.synthesis import write_clips
+    from syncnet_training.synthesis import write_clips, write_contact_sheet
+
+    if mp4 and contact_sheet:
+        raise typer.BadParameter("needs frames: leave out --mp4", param_hint="--contact-sheet")
 
     frames = round(seconds * 25)
     with Progress(
@@ -49,8 +56,12 @@ def synthesize(
         console=Console(stderr=True),
     ) as progress:
         task = progress.add_task("clips", total=clips)
-        for _ in write_clips(out, clips=clips, seed=seed, frames=frames, mp4=mp4, jobs=jobs):
+        made = []
+        for path in write_clips(out, clips=clips, seed=seed, frames=frames, mp4=mp4, jobs=jobs):
+            made.append(path)
             progress.advance(task)
+    if contact_sheet:
+        write_contact_sheet(made[:8], contact_sheet)
 
 
 app.command()(commands.fit)

@@ -1,6 +1,9 @@
 """What people wear on or hold before their faces: glasses, a microphone, a hand."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from syncnet_training.synthesis.head import Anatomy
 from syncnet_training.synthesis.raster import Float
@@ -8,8 +11,8 @@ from syncnet_training.synthesis.skin import Look, noise
 from syncnet_training.synthesis.surroundings import Surface, grid_surface
 
 
-def _plain(colour: Float) -> Float:
-    return np.tile(np.asarray(colour, np.float32), (4, 4, 1))
+def _plain(colour: NDArray[np.floating[Any]]) -> Float:
+    return np.tile(colour.astype(np.float32), (4, 4, 1))
 
 
 def glasses(anatomy: Anatomy, rng: np.random.Generator) -> list[Surface]:

@@ -1,6 +1,6 @@
 """From a clean rendering to what a crop of a video found somewhere looks like.
 
-Resolution, focus, exposure, colour, sensor noise, codec, and the crop's own resampling; the camera is
+Resolution, focus, colour, sensor noise, codec, titles, and the crop's own resampling; a camera is
 drawn once for each clip and treats all its frames alike.
 """
 
@@ -42,11 +42,12 @@ class Camera:
         self._title = self._random_title(rng) if rng.random() < 0.08 else None
         self._upscale = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA]))
         # Rows at the bottom or columns at a side that lie outside the video: filled with grey.
-        self._missing = (0, 0, 0)
+        self._missing = (0, 0, 0)  # bottom, left, right
         if rng.random() < 0.2:
             self._missing = (int(rng.integers(5, 60)), 0, 0)
         elif rng.random() < 0.06:
-            self._missing = (0, *(int(n) for n in rng.permutation([0, int(rng.integers(5, 45))])))
+            left, right = rng.permutation([0, int(rng.integers(5, 45))])
+            self._missing = (0, int(left), int(right))
 
     def _random_title(self, rng: np.random.Generator) -> tuple[str, tuple[int, int], float, int]:
         """Text laid over the picture, as subtitles and logos are: text, place, size, grey level."""
@@ -74,7 +75,7 @@ class Camera:
         if self._noise:
             grain = np.empty((size, size, 3), np.int16)
             cv2.setRNGSeed(int(rng.integers(2**31)))
-            cv2.randn(grain, 0, (self._noise,) * 3)
+            cv2.randn(grain, np.zeros(3), np.full(3, self._noise))
             out = cv2.add(out, grain, dtype=cv2.CV_8U)
         if self._title:
             text, place, scale, level = self._title
@@ -89,17 +90,22 @@ class Camera:
         if self.codec == "h264":
             frames = _through_h264(frames, self.quality)
         elif self.codec == "jpeg":
-            options = [cv2.IMWRITE_JPEG_QUALITY, self.quality]
-            frames = [
-                cv2.imdecode(cv2.imencode(".jpg", f, options)[1], cv2.IMREAD_COLOR) for f in frames
-            ]
-        side = (FRAME_SIZE, FRAME_SIZE)
-        out = np.stack([cv2.resize(f, side, interpolation=self._upscale) for f in frames])
+            frames = [_through_jpeg(f, self.quality) for f in frames]
+        out = np.empty((len(frames), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+        for picture, frame in zip(out, frames, strict=True):
+            cv2.resize(frame, (FRAME_SIZE, FRAME_SIZE), picture, interpolation=self._upscale)
         bottom, left, right = self._missing
         out[:, FRAME_SIZE - bottom :] = 110
         out[:, :, :left] = 110
         out[:, :, FRAME_SIZE - right :] = 110
         return out
+
+
+def _through_jpeg(frame: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Encode and decode with JPEG; OpenCV's codec takes and gives BGR."""
+    _, data = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+    return np.ascontiguousarray(picture, np.uint8)
 
 
 def _through_h264(frames: Sequence[NDArray[np.uint8]], quality: int) -> list[NDArray[np.uint8]]:
@@ -116,7 +122,8 @@ def _through_h264(frames: Sequence[NDArray[np.uint8]], quality: int) -> list[NDA
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     buffer.seek(0)
-    with av.open(buffer) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "NONE"
-        return [f.to_ndarray(format="rgb24") for f in container.decode(stream)]
+    with av.open(buffer, "r") as recorded:
+        recorded.streams.video[0].thread_type = "NONE"
+        return [
+            np.asarray(f.to_ndarray(format="rgb24"), np.uint8) for f in recorded.decode(video=0)
+        ]

@@ -27,8 +27,8 @@ class SyntheticClip:
     """A talking head with exactly known synchronisation.
 
     frames: uint8 [T, 224, 224, 3] RGB at 25 fps. samples: int16 [640 * T], 16 kHz mono; sample
-    640 * t is heard when frame t is first shown. jaw: float32 [T], opening of the jaw in each frame.
-    description: how the clip was made, fit for JSON.
+    640 * t is heard when frame t is first shown. jaw: float32 [T], opening of the jaw in each
+    frame. description: how the clip was made, fit for JSON.
     """
 
     frames: NDArray[np.uint8]
@@ -74,7 +74,8 @@ def synthesize_clip(
     """Make the talking head that belongs to `seed`, `frames` frames long.
 
     text_to_speech: False for the built-in voice, True for espeak-ng, None for most clips by
-    espeak-ng where it is installed. The same arguments give the same clip, to the byte, on one machine.
+    espeak-ng where it is installed. The same arguments give the same clip, to the byte, on one
+    machine.
 
     Raises ValueError if frames < 1, RuntimeError if espeak-ng is asked for and missing or broken.
     """
@@ -113,10 +114,8 @@ def synthesize_clip(
             _draw(portrait, motion, sample_track(track, np.array([t + margin]))[0], t, crop[index])
             for t in (moments if shutter else moments[:1])
         ]
-        picture = (
-            cv2.addWeighted(pictures[0], 0.5, pictures[-1], 0.5, 0) if shutter else pictures[0]
-        )
-        exposed.append(camera.expose(picture, camera_rng))
+        picture = cv2.addWeighted(pictures[0], 0.5, pictures[-1], 0.5, 0)
+        exposed.append(camera.expose(np.asarray(picture, np.uint8), camera_rng))
     return SyntheticClip(
         frames=camera.deliver(exposed),
         samples=samples,

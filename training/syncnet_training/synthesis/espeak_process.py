@@ -1,7 +1,7 @@
 """Speaks one text with libespeak-ng and reports where each phoneme begins.
 
-Run as a program of its own (standard library only): the C library keeps state between utterances, so
-only a fresh process gives the same sound for the same request.
+Run as a program of its own (standard library only): the C library keeps state between utterances,
+so only a fresh process gives the same sound for the same request.
 
 stdin: JSON {"library", "voice", "text", "rate", "pitch", "range", "seed"}. stdout: one line of JSON
 {"rate": Hz, "phonemes": [[first sample, IPA], ...]}, then 16-bit PCM. Exit status 3: no such voice.
@@ -16,7 +16,7 @@ _UTF8, _PHONEME_EVENT, _RATE, _PITCH, _RANGE = 1, 7, 1, 3, 4
 
 
 class _Id(ctypes.Union):
-    _fields_ = [  # noqa: RUF012 (what ctypes wants)
+    _fields_ = [
         ("number", ctypes.c_int),
         ("name", ctypes.c_char_p),
         ("string", ctypes.c_char * 8),
@@ -26,7 +26,7 @@ class _Id(ctypes.Union):
 class _Event(ctypes.Structure):
     """espeak_EVENT of espeak-ng/speak_lib.h."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("type", ctypes.c_int),
         ("unique_identifier", ctypes.c_uint),
         ("text_position", ctypes.c_int),

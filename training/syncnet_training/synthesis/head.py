@@ -5,8 +5,8 @@ one unit is half the width of the face (about 68 mm). The mouth line lies near y
 1.7. The surface is one sheet: at the mouth it folds inwards and lines the cavity, so lips have an
 inside and the opening shows what is behind them.
 
-The face moves by blend shapes: vertices = rest + coefficients @ shapes. Products such as jaw * press
-have shapes of their own; they are what lets lips stay shut on an open jaw.
+The face moves by blend shapes: vertices = rest + coefficients @ shapes. The product of jaw
+and press has a shape of its own, which lets lips stay shut on an open jaw.
 """
 
 from dataclasses import dataclass
@@ -193,8 +193,8 @@ class Head:
         """x, z of the featureless head at angle theta round it and height y."""
         a = self.anatomy
         chin = a.chin
-        at = [-1.85, -1.7, -1.45, -1.1, -0.7, -0.3, 0.1, 0.5, 0.9, 1.2, chin - 0.28, chin - 0.1, chin,
-              chin + 0.12, 2.05]  # fmt: skip
+        at = [-1.85, -1.7, -1.45, -1.1, -0.7, -0.3, 0.1, 0.5, 0.9, 1.2, chin - 0.28, chin - 0.1,
+              chin, chin + 0.12, 2.05]  # fmt: skip
         jaw = a.jaw_width
         half = [0.25, 0.55, 0.84, 1.0, 1.06, 1.06, 1.04, 1.0, jaw + 0.1, jaw - 0.02, jaw * 0.74,
                 jaw * 0.52, jaw * 0.40, jaw * 0.5, jaw * 0.7]  # fmt: skip

@@ -25,9 +25,12 @@ def wander(rng: np.random.Generator, steps: int, seconds: float) -> Array:
 
 @dataclass(frozen=True)
 class Motion:
-    """Per step (100 a second): angles [n, 3] yaw, pitch, roll in radians; shift [n, 3] in face
-    units; shapes [n, len(SHAPES)] added to the face's coefficients; lids [n]; gaze [n, 2]; hand [n, 2]:
-    shift of a gesturing hand in face units, +y (out of sight) at rest."""
+    """Per step, of which there are 100 a second.
+
+    angles [n, 3]: yaw, pitch, roll in radians. shift [n, 3] in face units. shapes [n, len(SHAPES)]:
+    added to the face's coefficients. lids [n]: 1 open, 0 shut. gaze [n, 2] in -1..1. hand [n, 2]:
+    shift of a gesturing hand in face units, +y (out of sight) at rest.
+    """
 
     angles: Float
     shift: Float
@@ -108,4 +111,5 @@ def _gestures(rng: np.random.Generator, n: int) -> Float:
     raised = np.clip(0.5 + rng.normal(0, 0.7) + 0.9 * wander(rng, n, 0.6), 0, 1)
     sway = 0.15 * wander(rng, n, 0.35)
     lift = 0.12 * wander(rng, n, 0.3) + 2.2 * (1 - raised)
-    return np.stack([sway, lift], axis=1).astype(np.float32)
+    path: Float = np.stack([sway, lift], axis=1).astype(np.float32)
+    return path

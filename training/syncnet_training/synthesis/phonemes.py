@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 (letters of the phonetic alphabet)
 """Speech sounds: what each looks like (articulation) and what it sounds like (acoustics).
 
 Articulation targets are fractions of a speaker's own range. Formants are those of an adult man,

@@ -21,8 +21,8 @@ from syncnet_training.synthesis.phonemes import (
     WIDE,
 )
 from syncnet_training.synthesis.raster import Canvas, Float, Mesh, grid_normals
-from syncnet_training.synthesis.surroundings import Surface
 from syncnet_training.synthesis.skin import Eyes, paint_face, random_look, with_coverage
+from syncnet_training.synthesis.surroundings import Surface
 
 CANVAS = 264  # drawn larger than the 224 pixels of a frame, which smooths edges
 _FRAME = 224

@@ -59,8 +59,8 @@ class Canvas:
     ) -> None:
         """Draw `mesh` with vertices at `points` [N, 3] (x, y in pixels, depth).
 
-        light [N, 3] multiplies the albedo, gloss [N] is added to all channels. inside [N] marks, with
-        values above 0, vertices in the mouth.
+        light [N, 3] multiplies the albedo, gloss [N] is added to all channels. inside [N] marks,
+        with values above 0, vertices in the mouth.
         """
         _fill(
             self.colour,
@@ -83,7 +83,7 @@ class Canvas:
         corner. gain: exposure.
         """
         picture = np.empty((self.size, self.size, 3), np.uint8)
-        _develop(self.colour, self.depth, background, left, top, np.float32(gain), picture)
+        _develop(self.colour, self.depth, background, left, top, gain, picture)
         return picture
 
 
@@ -192,12 +192,13 @@ def _develop(
     picture: NDArray[np.uint8],
 ) -> None:
     size = depth.shape[0]
+    exposure = np.float32(gain)
     for y in range(size):
         for x in range(size):
             drawn = depth[y, x] > -1e8
             for k in range(3):
                 value = colour[y, x, k] if drawn else background[top + y, left + x, k]
-                value = np.sqrt(max(value * gain, np.float32(0))) * np.float32(255) + np.float32(
-                    0.5
-                )
+                value = np.sqrt(max(value * exposure, np.float32(0))) * np.float32(
+                    255
+                ) + np.float32(0.5)
                 picture[y, x, k] = np.uint8(min(value, np.float32(255)))

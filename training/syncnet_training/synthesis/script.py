@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 (letters of the phonetic alphabet)
 """Random speech for the built-in voice: pseudo-words with rhythm, stress and pauses."""
 
 import numpy as np

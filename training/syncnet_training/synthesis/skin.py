@@ -1,7 +1,7 @@
 """Painted surfaces: skin with lips, brows, beard and eyes; hair; teeth; cloth.
 
-Colours are painted as they look (display values, 0..1) and squared at the end: the renderer works in
-linear light with a display gamma of 2, whose inverse is a square root.
+Colours are painted as they look (display values, 0..1) and squared at the end: the renderer works
+in linear light with a display gamma of 2, whose inverse is a square root.
 """
 
 from dataclasses import dataclass
@@ -87,8 +87,8 @@ def noise(
 ) -> Float:
     """Smooth noise of unit variance (roughly) with the given number of cells: [height, width]."""
     small = rng.standard_normal((max(int(cells_y), 2), max(int(cells_x), 2))).astype(np.float32)
-    out: Float = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return out
+    out = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    return out.astype(np.float32, copy=False)
 
 
 def _bell(x: Float, y: Float, at: tuple[float, float], size: tuple[float, float]) -> Float:

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from syncnet_training.synthesis.head import TEXTURE_HEIGHT, TEXTURE_WIDTH, Head
 from syncnet_training.synthesis.raster import Float, Mesh, grid_triangles
@@ -29,20 +30,20 @@ def _strands(rng: np.random.Generator, height: int, width: int, look: Look) -> F
     wave = noise(rng, height, width, 5, 6)
     columns = np.arange(width)[None, :] + 6 * rng.uniform(0, 1.5) * wave
     fine = noise(rng, height, width, 8, width / 1.6) * 0.5 + noise(rng, height, width, 5, width / 5)
-    fine = cv2.remap(
+    bent = cv2.remap(
         fine,
         columns.astype(np.float32),
         np.tile(np.arange(height, dtype=np.float32)[:, None], (1, width)),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT,
     )
-    picture: Float = np.clip(look.hair * (1 + 0.28 * fine)[..., None], 0.01, 1).astype(np.float32)
+    picture: Float = np.clip(look.hair * (1 + 0.28 * bent)[..., None], 0.01, 1).astype(np.float32)
     return picture
 
 
-def _muted(colour: Float, saturation: float) -> Float:
+def _muted(colour: NDArray[np.float64], saturation: float) -> NDArray[np.float64]:
     grey = np.mean(colour)
-    muted: Float = np.clip(grey + saturation * (colour - grey), 0.0, 1.0)
+    muted: NDArray[np.float64] = np.clip(grey + saturation * (colour - grey), 0.0, 1.0)
     return muted
 
 

@@ -1,40 +1,45 @@
 """Random things to say: everyday words of a few languages mixed with words that don't exist."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 
-_WORDS = {
-    "en": "the a my your some people money baby happy paper maybe remember summer number problem "
-    "before morning home problem important family mother father brother woman table apple coffee "
-    "simple people perhaps possible family beautiful window water river village very voice over "
-    "every five seven never visit video fish fresh four first phone after enough coffee long time "
-    "good day year way thing world life hand part child eye place work week case point company "
-    "system program question government night house room book story month lot right study word "
-    "business issue side kind head service friend power hour game line end member law car city "
-    "community name president team minute idea body information back parent face others level "
-    "office door health person art war history party result change reason research girl guy "
-    "moment air teacher force education we think that this was because could not would about what "
-    "when why bubble bomb map maple mumble wobble wolf swim swamp show shoe chew cheese choose".split(),
-    "de": "der die das und aber immer Mann Frau Kind Baum Blume Mutter Papa Abend Morgen Woche Problem "
-    "Fenster Wasser Wein Freund fahren viel vor fünf schön möglich müde Bühne über warum bleiben "
-    "oben unten haben sprechen Schule bauen Bruder geben leben lieben Sommer Wohnung".split(),
-    "fr-be": "le la un une beau bon maman papa femme homme petit peu pomme pain vie vous voir vent fumer "
-    "fenêtre bonjour toujours problème moment boire maison main jambe rouge bleu blanc fou feu rue "
-    "lune musique oiseau ouvrir problème famille village voiture".split(),
-    "es": "el la un una bueno mamá papá mujer hombre pequeño poco manzana pan vida ver viento fumar ventana "
-    "siempre problema momento beber casa mano pierna rojo azul blanco fuego calle luna música pájaro "
-    "abrir familia pueblo bomba campo tiempo empezar nombre".split(),
-    "it": "il la un buono mamma papà donna uomo piccolo poco mela pane vita vedere vento fumo finestra "
-    "sempre problema momento bere casa mano gamba rosso blu bianco fuoco strada luna musica famiglia "
-    "bambino campo tempo nome bello".split(),
-    "pl": "dobry mama tata kobieta mały jabłko chleb życie okno zawsze problem moment pić dom ręka czerwony "
-    "biały ogień ulica muzyka rodzina wieś pole czas początek piękny w bomba pomoc".split(),
-    "pt-br": "bom mamãe papai mulher homem pequeno pouco pão vida ver vento janela sempre problema momento "
-    "beber casa mão perna vermelho azul branco fogo rua lua música família campo tempo nome".split(),
-    "nl": "de het goed moeder vader vrouw man klein appel brood leven wind raam altijd probleem moment "
-    "drinken huis hand been rood blauw wit vuur straat maan muziek familie dorp boom boven".split(),
-}  # fmt: skip
-_ONSETS = "b p m f v w b p m t d n s k g l r sh ch j h br pl fl st tr gr".split()
-_MIDDLES = "a e i o u a e i o u ai ee oo ou".split()
+# {"words": {language of espeak-ng: words}, "variants": speakers of espeak-ng}, each a string with
+# spaces between its items.
+_VOCABULARY = json.loads(Path(__file__).with_name("vocabulary.json").read_text(encoding="utf-8"))
+_WORDS: dict[str, list[str]] = {k: v.split() for k, v in _VOCABULARY["words"].items()}
+_SPEAKERS: list[str] = _VOCABULARY["variants"].split()
+_ONSETS = [
+    "b",
+    "p",
+    "m",
+    "f",
+    "v",
+    "w",
+    "b",
+    "p",
+    "m",
+    "t",
+    "d",
+    "n",
+    "s",
+    "k",
+    "g",
+    "l",
+    "r",
+    "sh",
+    "ch",
+    "j",
+    "h",
+    "br",
+    "pl",
+    "fl",
+    "st",
+    "tr",
+    "gr",
+]
+_MIDDLES = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "u", "ai", "ee", "oo", "ou"]
 _ENDS = ["", "", "", "n", "m", "b", "p", "s", "t", "l", "v", "f", "k"]
 
 
@@ -61,3 +66,8 @@ def random_text(rng: np.random.Generator, words: int) -> tuple[str, str]:
             rng.choice(["en-us", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-gb-x-gbclan"])
         )
     return language, " ".join(said)
+
+
+def random_speaker(rng: np.random.Generator, language: str) -> str:
+    """The name of a voice of espeak-ng: a language with one of its speakers."""
+    return f"{language}+{rng.choice(_SPEAKERS)}"

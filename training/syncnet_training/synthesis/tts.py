@@ -1,8 +1,8 @@
 """Text-to-speech by espeak-ng, where it is installed, with the timing of its phonemes.
 
-A better voice than the built-in one: real vowels' transitions, many languages and speakers. The
-library's phoneme events come at the burst of a stop, whose closure is silence or murmur before it, and
-its voiced consonants end a little before the next event; both are put right by the sound's own energy.
+A better voice than the built-in one: many languages and speakers. The library's event of a
+voiceless stop comes at its burst, after the closure, and voiced closures open a little before the
+event of the next sound; both are put right by the energy of the sound itself.
 """
 
 import ctypes.util
@@ -19,15 +19,9 @@ from scipy.signal import resample_poly
 
 from syncnet_training.synthesis.articulation import Sound
 from syncnet_training.synthesis.phonemes import PAUSE, from_ipa
-from syncnet_training.synthesis.texts import random_text
+from syncnet_training.synthesis.texts import random_speaker, random_text
 
 SAMPLE_RATE = 16000
-_VARIANTS = (
-    "m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5 Alex Alicia Andrea Andy Annie Denis Diogo Gene Henrique "
-    "Hugo Jacky Lee Marco Mario Michael Nguyen adam antonio aunty belinda benjamin boris caleb david ed "
-    "edward grandma grandpa gustave iven john linda marcelo max michel miguel norbert pablo paul pedro "
-    "quincy rob sandro shelby steph travis victor zac klatt klatt2 klatt3 klatt4 klatt6"
-).split()
 _BLOCK = 80  # samples per step of the energy curve: 5 ms
 
 
@@ -49,7 +43,7 @@ def say_something(
     """
     rate = int(rng.integers(120, 215))
     language, text = random_text(rng, words=int(seconds * rate / 60 * 1.4) + 6)
-    voice = f"{language}+{rng.choice(_VARIANTS)}"
+    voice = random_speaker(rng, language)
     request = {
         "library": library_path(),
         "voice": voice,
@@ -160,7 +154,7 @@ def _silence_before(energy: NDArray[np.float32], start: float, loud: float) -> f
 
 
 def _release(energy: NDArray[np.float32], start: float, end: float) -> float:
-    """When a voiced closure opens: the steepest rise in the later part of [start, end] (seconds)."""
+    """When a voiced closure opens (seconds): the steepest rise late in [start, end]."""
     first, last = int((start + 0.4 * (end - start)) * 200), int(end * 200) + 1
     here = np.log(energy[max(first, 0) : last + 2])
     if len(here) < 3:

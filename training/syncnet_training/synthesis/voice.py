@@ -121,7 +121,8 @@ def speak(
         control, noise, wobble, voice.jitter, voice.open_quotient, voice.tilt, _SAMPLES_PER_CONTROL
     )
     level = np.sqrt(np.mean(wave**2)) + 1e-9
-    return (wave * (0.06 / level)).astype(np.float32)
+    scaled: NDArray[np.float32] = (wave * (0.06 / level)).astype(np.float32)
+    return scaled
 
 
 def _blur(values: Array, sigma_s: float) -> Array:

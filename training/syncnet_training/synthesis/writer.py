@@ -89,8 +89,7 @@ def _make(out: Path, index: int, seed: int, frames: int, mp4: bool) -> Path:
         path = out / f"{name}.mp4"
         partial = out / f".{name}.part.mp4"
         write_mp4(synthesize_clip(clip_seed(seed, index), frames), partial)
-        os.replace(partial, path)
-        return path
+        return partial.replace(path)
     folder = out / name
     own = clip_seed(seed, index)
     if (folder / "clip.json").exists():
@@ -106,8 +105,10 @@ def _make(out: Path, index: int, seed: int, frames: int, mp4: bool) -> Path:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started meanwhile do their linear algebra in one thread: the matrices are small, and
-    threads that wait for each other cost a third of the time."""
+    """Processes started meanwhile do their linear algebra in one thread each.
+
+    The matrices are small; threads that wait for each other would cost a third of the time.
+    """
     names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
