@@ -131,7 +131,7 @@ class FaceCropper:
         if self._ready_made is not None:
             return self._ready_made.summary
         ignored = self._tracker.ignored
-        warning = f"{ignored} regions that resemble a face too briefly or too faintly were ignored"
+        warning = f"left out as too faint to be a face: {ignored} region{'s'[: ignored > 1]}"
         return CropSummary(
             frames=self._count,
             tracks=self._tracker.believed,

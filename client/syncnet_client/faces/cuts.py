@@ -61,6 +61,7 @@ def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 def _differ(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> bool:
     if np.abs(first - second).mean() < LEAST_DIFFERENCE:
         return False
-    if min(first.std(), second.std()) < FLAT:
+    patterns = [(image - image.mean(axis=(0, 1))).ravel() for image in (first, second)]
+    if min(pattern.std() for pattern in patterns) < FLAT:
         return True
-    return bool(np.corrcoef(first.ravel(), second.ravel())[0, 1] < MOST_ALIKE)
+    return bool(np.corrcoef(*patterns)[0, 1] < MOST_ALIKE)

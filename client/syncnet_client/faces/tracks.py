@@ -112,7 +112,7 @@ class SceneTracker:
     Attributes:
         tracks: those that go on.
         believed: number of tracks believed so far, in the whole clip.
-        ignored: number of tracks given up before they were believed.
+        ignored: number of tracks that were seen long enough, but never clearly enough.
     """
 
     def __init__(self, detector: Detector) -> None:
@@ -163,8 +163,9 @@ class SceneTracker:
             often = track.hits >= SHORT_SCENE_HITS or throughout
             if track.number is None and often and track.score >= self._detector.sure:
                 self._believe(track)
+            if track.number is None:
+                self._ignore(track)
         ended = [track for track in self.tracks if track.number is not None]
-        self.ignored += len(self.tracks) - len(ended)
         self.tracks = []
         return ended
 
@@ -177,7 +178,7 @@ class SceneTracker:
                 if track.hits >= BELIEVED_HITS and track.score >= self._detector.sure:
                     self._believe(track)
                 elif track.hits >= DOUBTED_HITS or track.misses >= DOUBTED_MISSES:
-                    self.ignored += 1
+                    self._ignore(track)
                     continue
             lost = frame - track.last_frame > LOST_FRAMES
             doubled = any(_same(track.face, other.face) for other in kept)
@@ -191,6 +192,9 @@ class SceneTracker:
 
     def _score(self, image: npt.NDArray[np.uint8], face: Face, doubted: bool) -> float:
         return face.score + (self._detector.second_opinion(image, face) if doubted else 0.0)
+
+    def _ignore(self, track: Track) -> None:
+        self.ignored += track.hits >= BELIEVED_HITS
 
     def _believe(self, track: Track) -> None:
         track.number = self.believed

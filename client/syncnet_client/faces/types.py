@@ -79,7 +79,7 @@ class CropSummary:
     Attributes:
         frames: frames taken in.
         tracks: tracks handed on.
-        ignored: face-like regions that were seen too briefly or too faintly to be a track.
+        ignored: regions that were seen for half a second or more, but resemble a face too faintly.
         cuts: scene cuts.
         warnings: what a person should know, a sentence each.
     """
