@@ -12,11 +12,17 @@ if [ "$profile" != default ] && ! ls "$repository"/*/configs/"$profile".pbtxt > 
     exit 1
 fi
 
+# Python models that were killed leave their shared memory behind. In a Kubernetes pod /dev/shm
+# outlasts the container, and a few restarts would fill it. The host's name is the pod's own.
+regions=syncnet-container-$(uname -n)-
+rm -f "/dev/shm/$regions"*
+
 # exec: tritonserver must get the SIGTERM with which its container is stopped.
 # The summaries give the percentiles of the latency; see docs/operations.md.
 exec tritonserver \
     "--model-repository=$repository" \
     "--model-config-name=$profile" \
     --model-control-mode=none \
+    "--backend-config=python,shm-region-prefix-name=$regions" \
     --metrics-config=summary_latencies=true \
     "$@"

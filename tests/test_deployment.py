@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -423,6 +425,23 @@ def test_unknown_profile_is_refused(fake_tritonserver: Path) -> None:
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line == (f"SYNCNET_PROFILE=int9: no model in {fake_tritonserver} has configs/int9.pbtxt")
+
+
+def test_shared_memory_of_an_earlier_run_is_removed(fake_tritonserver: Path) -> None:
+    own = f"syncnet-container-{platform.node()}-"
+    left_behind, of_others = (
+        Path("/dev/shm") / f"{prefix}{uuid.uuid4()}" for prefix in (own, "syncnet-container-other-")
+    )
+    left_behind.touch()
+    of_others.touch()
+    try:
+        arguments = entrypoint_arguments(fake_tritonserver, None)
+        assert not left_behind.exists()
+        assert of_others.exists()
+    finally:
+        left_behind.unlink(missing_ok=True)
+        of_others.unlink()
+    assert f"--backend-config=python,shm-region-prefix-name={own}" in arguments
 
 
 # Compose

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +16,6 @@ from deployment import (
     alerts,
     dashboard,
     dashboard_queries,
-    dockerfile,
     fill_in,
     metric_names,
 )
@@ -142,17 +137,3 @@ def test_autoscaler_metric_has_a_value(server: Server, prometheus: Prometheus) -
     series = prometheus.query(query.replace('pod="a"', f'instance="{server.metrics_url}"'))
     ((_, waiting),) = series
     assert waiting >= 0
-
-
-def test_the_health_check_of_the_image(server: Server, tmp_path: Path) -> None:
-    command = json.loads(dockerfile()["HEALTHCHECK"].partition("CMD ")[2])
-    assert command[:2] == ["python3", "-c"]
-
-    def check(address: str) -> int:
-        program = command[2].replace("127.0.0.1:8000", address)
-        return subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.DEVNULL
-        ).returncode
-
-    assert check(server.http_url) == 0
-    assert check(server.grpc_url) != 0
