@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import reference
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from tritonclient.grpc import InferenceServerClient, InferInput
@@ -152,9 +152,7 @@ def test_walkthrough(client: SyncNetClient, narrow_weights: dict[str, Tensor]):
     )
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, deadline=None)
 @given(frames=st.integers(6, 70), vshift=st.integers(0, 15), chunk=st.integers(1, 70))
 def test_chunking_is_invisible(client: SyncNetClient, frames: int, vshift: int, chunk: int):
     clip = pictures(frames, seed=1), speech(frames * SAMPLES_PER_FRAME, seed=1)

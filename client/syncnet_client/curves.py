@@ -29,7 +29,8 @@ def median_filter(
     """
     padded = np.pad(values, size // 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, size)
-    return np.median(windows, axis=1).astype(np.float32)
+    medians: npt.NDArray[np.float32] = np.median(windows, axis=1).astype(np.float32)
+    return medians
 
 
 def subframe_offset(mean_distances: npt.NDArray[np.floating[Any]]) -> float | None:

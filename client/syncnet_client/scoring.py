@@ -307,4 +307,5 @@ def _offset_window(
 
 
 def _mean(distances: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return distances.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean: npt.NDArray[np.float32] = distances.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
