@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from commandline import assert_fails, run, write_clip
+from fakes import FakeTriton
 from flash import CODECS, measure_flash_clip, write_flash_clip
 from results import DOUBT, result_of
 
@@ -94,3 +97,32 @@ def test_a_failure_leaves_no_temporary_file(tmp_path: Path) -> None:
         align(clip, tmp_path / "out.mp4", fails_the_second_time)
     assert calls[1].exists() is False
     assert list(tmp_path.iterdir()) == [clip]
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """The stand-in for the towers does not understand speech, so no offset is trusted."""
+    clip, output = write_clip(tmp_path / "clip.mkv"), tmp_path / "out.mkv"
+    with FakeTriton() as server:
+        command = ("align", clip, output, "--url", server.url)
+        assert_fails(run(*command), "cannot be trusted", "--force")
+        assert not output.exists()
+
+        done = run(*command, "--force", "--json")
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        assert report["before"]["clip"] == report["clip"] == str(clip)
+        assert report["after"]["clip"] == report["output"] == str(output)
+        moved = report["audio_moved_ms"] - report["video_moved_ms"]
+        assert moved == report["before"]["offset_ms"]
+        again = json.loads(run("score", output, "--json", "--url", server.url).stdout)
+        assert again["mean_distances"] == report["after"]["mean_distances"]
+
+        done = run(*command, "--force")
+        assert done.returncode == 2
+        assert "exists already; pass --overwrite" in done.stderr
+        done = run(*command, "--force", "--overwrite")
+        assert [line.split()[0] for line in done.stdout.splitlines()] == [
+            "before:",
+            "after:",
+            "moved:",
+        ]

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
         ServerError,
         ServerUnavailableError,
         SyncNetError,
+        UntrustedError,
         UsageError,
     )
     from syncnet_client.grpc_transport import GrpcOptions
     from syncnet_client.result import SyncResult, TrackResult
     from syncnet_client.scoring import Progress
     from syncnet_client.verdict import Reason, Verdict
+    from syncnet_client.watch import Update
 
 __all__ = [
     "AsyncSyncNetClient",
@@ -57,6 +59,8 @@ __all__ = [
     "SyncNetError",
     "SyncResult",
     "TrackResult",
+    "UntrustedError",
+    "Update",
     "UsageError",
     "Verdict",
 ]
@@ -71,6 +75,7 @@ _MODULES = {
     "SyncNetClient": "client",
     "SyncResult": "result",
     "TrackResult": "result",
+    "Update": "watch",
     "Verdict": "verdict",
 }
 

@@ -11,8 +11,10 @@ import sys
 
 import typer
 
+from syncnet_client.commands.align import align
 from syncnet_client.commands.failures import PROGRAM, one_line
 from syncnet_client.commands.score import score
+from syncnet_client.commands.watch import watch
 from syncnet_client.errors import SyncNetError, UsageError
 
 __all__ = ["app", "main"]
@@ -26,6 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(score)
+app.command()(align)
+app.command()(watch)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from syncnet_client.media import ArrayMedia, Media, open_media
 from syncnet_client.result import SyncResult
 from syncnet_client.scoring import Progress, ScoreOptions, score_media
 from syncnet_client.transport import Transport
+from syncnet_client.watch import Update, WatchOptions, watch_media
 
 __all__ = ["Source", "SyncNetClient"]
 
@@ -134,6 +135,50 @@ class SyncNetClient:
                 name=name or media.info.source,
                 progress=progress,
             )
+
+    def watch(
+        self,
+        source: str | Path | Media,
+        *,
+        window_s: float = DEFAULT_WINDOW_S,
+        every_s: float = 1.0,
+        vshift: int = DEFAULT_VSHIFT,
+        crop: CropMode = "auto",
+        yunet: str | Path | None = None,
+        min_confidence: float = DEFAULT_MIN_CONFIDENCE,
+        realtime: bool = False,
+        follow: bool = False,
+        source_timeout_s: float = 10.0,
+    ) -> Generator[Update]:
+        """Measure a live source over and over, until it ends or the iterator is closed.
+
+        Args:
+            source: a URL, pipe or file, "-" for standard input; or a ``Media``, which is closed.
+            window_s: seconds that an update looks back.
+            every_s: seconds of the source from one update to the next.
+            vshift, crop, yunet, min_confidence: as of ``score``.
+            realtime: read a file no faster than it plays.
+            follow: go on at the end of a file that is still being written.
+            source_timeout_s: seconds without data after which the source counts as ended.
+
+        Yields:
+            What the last seconds say.
+
+        Raises:
+            UsageError: an option has an impossible value.
+            MediaError, NoFaceError: the source cannot be read, or has never shown a face.
+            ServerError: the server cannot be reached or cannot score.
+        """
+        options = WatchOptions(window_s, every_s, vshift, min_confidence)
+        with ExitStack() as stack:
+            if isinstance(source, (str, Path)):
+                source = open_media(
+                    source, realtime=realtime, follow=follow, timeout_s=source_timeout_s
+                )
+            media = stack.enter_context(source)
+            cropper = make_cropper(crop, yunet=yunet)
+            self.check_ready()
+            yield from watch_media(media, cropper, self._transport, options)
 
 
 def _open(source: Source) -> Media:
