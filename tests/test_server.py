@@ -236,6 +236,44 @@ def test_command_stops_at_a_signal(
     assert tiny.traces(cli.pid, temporary) == []
 
 
+def test_second_signal_does_not_wait_for_requests(
+    cli: subprocess.Popen[str], tiny_repository: Path, temporary: Path
+) -> None:
+    processes = tiny.tree(cli.pid)
+    url = _grpc_url(cli)
+    with tritonclient.grpc.InferenceServerClient(url) as client:
+        client.async_infer("tiny", [tiny.tensor([600.0])], callback=lambda **_: None)
+        assert tiny.wait_for((tiny_repository / "tiny" / "1" / "busy").exists)
+        cli.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            cli.wait(2)
+        cli.send_signal(signal.SIGINT)
+        assert cli.wait(20) == 0
+    assert tiny.gone(processes)
+    assert tiny.traces(cli.pid, temporary) == []
+
+
+def _grpc_url(cli: subprocess.Popen[str]) -> str:
+    (triton,) = [p for p in tiny.tree(cli.pid) if p.name() == "tritonserver"]
+    (port,) = [a.removeprefix("--grpc-port=") for a in triton.cmdline() if "--grpc-port=" in a]
+    return f"127.0.0.1:{port}"
+
+
+def test_signal_while_models_are_loading(tiny_repository: Path, temporary: Path) -> None:
+    mark = tiny_repository / "loading"
+    tiny.write_tiny(tiny_repository, "slow", f"Path({str(mark)!r}).touch(); time.sleep(600)")
+    command = [*COMMAND, *FREE_PORTS, f"--model-repository={tiny_repository}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as cli:
+        assert tiny.wait_for(mark.exists)
+        processes = tiny.tree(cli.pid)
+        cli.terminate()
+        assert cli.wait(30) == 0
+        assert cli.stderr is not None
+        assert cli.stderr.read() == "stopped\n"
+    assert tiny.gone(processes)
+    assert tiny.traces(cli.pid, temporary) == []
+
+
 def test_command_says_when_tritonserver_dies(cli: subprocess.Popen[str], temporary: Path) -> None:
     triton = next(p for p in tiny.tree(cli.pid) if p.name() == "tritonserver")
     processes = tiny.tree(cli.pid)

@@ -100,6 +100,15 @@ PREFIX = "E1122 07:45:00.104370 9312"
             "model a version 2: Internal: ValueError: bad (and 1 more failed)",
         ),
         (
+            f"{PREFIX} model_repository_manager.cc:724] \"failed to load model 'a': no version\"",
+            "model a: no version",
+        ),
+        (
+            f"{PREFIX} model_lifecycle.cc:642] \"failed to load 'a' version 1: Internal: "
+            'TritonModelException: no such file: x.onnx"',
+            "model a version 1: no such file: x.onnx",
+        ),
+        (
             f'{PREFIX} server.cc:241] "CudaDriverHelper has not been initialized."\n'
             f'{PREFIX} main.cc:300] "failed to do something"',
             "failed to do something",

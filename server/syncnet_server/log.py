@@ -16,7 +16,7 @@ _NO_GPU = re.compile(
     r"|CUDA driver version is insufficient|DCGM unable to start|no pinned memory pool"
 )
 _FAILED_MODEL = re.compile(
-    r"failed to load '(?P<model>[^']+)'(?: version (?P<version>\d+))?: (?P<why>.*)"
+    r"failed to load (?:model )?'(?P<model>[^']+)'(?: version (?P<version>\d+))?: (?P<why>.*)"
 )
 _BAD_OPTION = re.compile(r"tritonserver: ((?:unrecognized|ambiguous|option) .*)")
 _TAKEN = re.compile(r"Socket '(?P<address>[^']+)' already in use")
@@ -57,7 +57,8 @@ def _text(line: str) -> str:
     """Return the message of a line without the traceback that Triton writes into it."""
     match = _LINE.match(line)
     text = match["text"] if match else line
-    return text.split("\\n\\nAt:\\n")[0].replace("\\n", " ").strip()
+    text = text.split("\\n\\nAt:\\n")[0].replace("\\n", " ")
+    return text.replace("Internal: TritonModelException: ", "").strip()
 
 
 class LogFollower:

@@ -204,6 +204,8 @@ class Server:
         arguments = [
             f"--model-repository={repository}",
             "--model-control-mode=none",
+            # Without, Triton quits when a model fails to load, and leaves a folder in /tmp.
+            "--exit-on-error=false",
             f"--exit-timeout-secs={self._exit_timeout_s}",
             f"--backend-config=python,shm-region-prefix-name={self._token}-",
             "--metrics-config=summary_latencies=true",  # percentiles, as in the container
@@ -255,7 +257,7 @@ class Server:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._startup_timeout_s
-        while not _is_ready(self.http_url):
+        while (ready := _is_ready(self.http_url)) is None:
             if ending := self.wait(_READY_POLL_S):
                 log = self.log
                 failure = _PortTakenError if port_taken(log) else ServerError
@@ -265,6 +267,8 @@ class Server:
                     f"tritonserver was not ready within {self._startup_timeout_s:g} s; "
                     f"last line of its log: {(self.log.strip().splitlines() or ['nothing'])[-1]}"
                 )
+        if not ready:
+            raise ServerError(f"tritonserver did not start: {startup_failure(self.log)}")
 
 
 class _PortTakenError(ServerError):
@@ -299,12 +303,16 @@ def _fill_ports(hosts: Sequence[str], ports: Sequence[int | None]) -> list[int]:
         return filled
 
 
-def _is_ready(http_url: str) -> bool:
+def _is_ready(http_url: str) -> bool | None:
+    """Return whether every model was loaded; None while tritonserver does not answer.
+
+    Without model control, it answers only when it has tried to load all.
+    """
     connection = http.client.HTTPConnection(http_url, timeout=5)
     try:
         connection.request("GET", "/v2/health/ready")
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
