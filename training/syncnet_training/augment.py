@@ -20,25 +20,30 @@ _CENTRE = FRAME_SIZE / 2
 _GRAIN = np.random.default_rng(0).standard_normal((320, 320, 3)).astype(np.float32)
 
 
-def augment_video(frames: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
+def augment_video(
+    frames: NDArray[np.uint8], rng: Generator, strength: float = 1.0
+) -> NDArray[np.uint8]:
     """Change how a clip was framed, lit, recorded and compressed.
 
     Args:
         frames: uint8 [T, 224, 224, 3] BGR.
+        strength: 1 for all of it; 0 for little more than large mouths, to begin with.
 
     Returns:
         a new array like it.
     """
-    matrices = _camera(len(frames), rng)
+    matrices = _camera(len(frames), rng, strength)
     border = cv2.BORDER_REFLECT_101 if rng.random() < 0.5 else cv2.BORDER_CONSTANT
-    table = _tone_table(rng)
-    colours = _colour_matrix(rng)
-    shading = _shading(rng) if rng.random() < 0.3 else None
-    blur = rng.uniform(0.4, 2.0) if rng.random() < 0.35 else 0.0
-    resolution = int(rng.uniform(60, 200)) if rng.random() < 0.35 else FRAME_SIZE
-    grain = (_GRAIN * rng.uniform(1, 10)).astype(np.int16) if rng.random() < 0.4 else None
-    quality = int(rng.uniform(12, 70)) if rng.random() < 0.4 else None
-    patches = _patches(rng)
+    table = _tone_table(rng, strength)
+    colours = _colour_matrix(rng) if rng.random() < 0.7 * strength else None
+    shading = _shading(rng) if rng.random() < 0.3 * strength else None
+    blur = rng.uniform(0.4, 1.8) if rng.random() < 0.25 * strength else 0.0
+    resolution = int(rng.uniform(70, 200)) if rng.random() < 0.25 * strength else FRAME_SIZE
+    grain = (
+        (_GRAIN * rng.uniform(1, 10)).astype(np.int16) if rng.random() < 0.3 * strength else None
+    )
+    quality = int(rng.uniform(12, 70)) if rng.random() < 0.3 * strength else None
+    patches = _patches(rng) if rng.random() < 0.5 * strength else []
 
     changed = np.empty_like(frames)
     for index, (frame, matrix) in enumerate(zip(frames, matrices, strict=True)):
@@ -74,12 +79,12 @@ def augment_video(frames: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8
     return changed
 
 
-def _camera(count: int, rng: Generator) -> NDArray[np.float64]:
+def _camera(count: int, rng: Generator, strength: float) -> NDArray[np.float64]:
     """Affine maps for `count` frames, [count, 2, 3]: one framing, around which the crop wanders."""
     # Up to a crop of the lower face: large mouths teach quickly what small ones show.
-    zoom = np.exp(rng.uniform(-0.2, 0.65))
+    zoom = np.exp(rng.uniform(0.25 - 0.45 * strength, 0.65))
     aspect = np.exp(rng.normal(0, 0.05))
-    angle = np.deg2rad(rng.normal(0, 7))
+    angle = np.deg2rad(rng.normal(0, 2 + 5 * strength))
     shear = rng.normal(0, 0.04)
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -92,7 +97,7 @@ def _camera(count: int, rng: Generator) -> NDArray[np.float64]:
     window = np.hanning(width + 2)[1:-1]
     wander = np.stack([np.convolve(column, window, "same")[6:-6] for column in wander.T], axis=1)
     wander *= rng.exponential(0.5) / np.linalg.norm(window)
-    shift = rng.normal(0, (10, 13)) + wander[:, :2] * 1.5
+    shift = rng.normal(0, (4 + 6 * strength, 5 + 8 * strength)) + wander[:, :2] * 1.5
     breathing = 1 + 0.006 * wander[:, 2]
     twist = 0.006 * wander[:, 3]
 
@@ -103,24 +108,21 @@ def _camera(count: int, rng: Generator) -> NDArray[np.float64]:
     return matrices
 
 
-def _tone_table(rng: Generator) -> NDArray[np.uint8]:
+def _tone_table(rng: Generator, strength: float) -> NDArray[np.uint8]:
     """Exposure, contrast, gamma and white balance as one look-up table, uint8 [1, 256, 3]."""
     levels = np.linspace(0, 1, 256)[:, None]
-    gamma = np.exp(rng.normal(0, 0.25))
-    contrast = np.exp(rng.normal(0, 0.2))
-    brightness = rng.normal(0, 0.08)
-    white = np.exp(rng.normal(0, 0.07, 3))
+    gamma = np.exp(rng.normal(0, 0.2 * strength))
+    contrast = np.exp(rng.normal(0, 0.15 * strength))
+    brightness = rng.normal(0, 0.06 * strength)
+    white = np.exp(rng.normal(0, 0.06 * strength, 3))
     curve = ((levels**gamma - 0.45) * contrast + 0.45 + brightness) * white
     table: NDArray[np.uint8] = (curve.clip(0, 1) * 255).round().astype(np.uint8)[None]
     return table
 
 
-def _colour_matrix(rng: Generator) -> NDArray[np.float64] | None:
-    """Saturation from none to vivid, and a turn of hue, float64 [3, 3]; None: as it is."""
-    kind = rng.random()
-    if kind < 0.3:
-        return None
-    saturation = 0.0 if kind < 0.42 else rng.uniform(0.3, 1.6)
+def _colour_matrix(rng: Generator) -> NDArray[np.float64]:
+    """Saturation from none to vivid, and a turn of hue, float64 [3, 3]."""
+    saturation = 0.0 if rng.random() < 0.17 else rng.uniform(0.3, 1.6)
     grey = np.array([[0.114, 0.587, 0.299]]).repeat(3, 0)
     hue = np.eye(3) + rng.normal(0, 0.05, (3, 3))
     return np.asarray((grey + saturation * (np.eye(3) - grey)) @ hue)
@@ -141,7 +143,7 @@ def _patches(rng: Generator) -> list[tuple[int, int, NDArray[np.uint8]]]:
     cover eyes, forehead and hair, or what is below the chin and beside the face.
     """
     patches: list[tuple[int, int, NDArray[np.uint8]]] = []
-    for _ in range(int(rng.integers(1, 4)) if rng.random() < 0.5 else 0):
+    for _ in range(int(rng.integers(1, 4))):
         if rng.random() < 0.7:
             width, height = int(rng.integers(16, 160)), int(rng.integers(12, 70))
             x, y = int(rng.integers(0, FRAME_SIZE - width)), int(rng.integers(0, 78 - height))

@@ -71,6 +71,9 @@ def fit(
     ] = 5,
     learning_rate: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 2e-3,
     weight_decay: Annotated[float, typer.Option(help="Of AdamW, on matrices and kernels.")] = 0.03,
+    ramp_steps: Annotated[
+        int, typer.Option(min=0, help="Steps over which augmentation grows to full strength.")
+    ] = 500,
     init: Annotated[
         Path | None,
         typer.Option(
@@ -109,9 +112,12 @@ def fit(
         shape=BatchShape(clips, windows, stride, margin),
         step=StepConfig(learning_rate, weight_decay),
         initial=init,
+        ramp_steps=ramp_steps,
         held_out=held_out,
     )
     where, kind = _device(device, precision)
+    found = open_clips(data)
+    console = Console(stderr=True)
     columns = (
         TextColumn("steps"),
         BarColumn(),
@@ -120,7 +126,7 @@ def fit(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
         task = progress.add_task("starting", total=steps)
 
         def show(report: "Report") -> None:
@@ -132,7 +138,7 @@ def fit(
             )
 
         weights = run_fit(
-            open_clips(data),
+            found,
             run,
             config,
             device=where,

@@ -182,14 +182,21 @@ class Batches(Dataset[Batch]):
 
     Args:
         clips: what to draw from; every clip once before any comes twice.
-        augment: change clips at random (see `augment`); off for validation.
+        augment: change clips at random (see `augment`).
+        ramp: steps over which the changes grow to full strength.
 
     Raises:
         DatasetError: clips are too short or too few for the shape.
     """
 
     def __init__(
-        self, clips: Sequence[Clip], shape: BatchShape, *, seed: int, augment: bool = True
+        self,
+        clips: Sequence[Clip],
+        shape: BatchShape,
+        *,
+        seed: int,
+        augment: bool = True,
+        ramp: int = 0,
     ) -> None:
         short = [clip for clip in clips if clip.windows < shape.audio_windows]
         if short:
@@ -203,6 +210,7 @@ class Batches(Dataset[Batch]):
         self.shape = shape
         self.seed = seed
         self.augment = augment
+        self.ramp = ramp
 
     def __getitem__(self, step: int) -> Batch:
         shape = self.shape
@@ -212,6 +220,7 @@ class Batches(Dataset[Batch]):
         targets = np.empty((shape.clips, shape.windows), np.int64)
         jaw = np.empty((shape.clips, shape.audio_windows, WINDOW_FRAMES), np.float32)
         seconds = np.zeros(3)
+        strength = min(1.0, step / self.ramp) if self.ramp else 1.0
         chosen = [self._clip(step * shape.clips + slot) for slot in range(shape.clips)]
         clock = time.perf_counter()
         recordings = [clip.read_samples() for clip in chosen]
@@ -226,7 +235,7 @@ class Batches(Dataset[Batch]):
             seconds[0] += time.perf_counter() - clock
             clock = time.perf_counter()
             if self.augment:
-                images = augment_video(images, rng)
+                images = augment_video(images, rng, strength)
                 other = recordings[(slot + 1) % shape.clips]
                 samples = augment_audio(samples, other, rng)
             frames[slot] = images

@@ -7,7 +7,7 @@ the end, `weights.safetensors` (what `syncnet-export build` takes).
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,6 +42,7 @@ class FitConfig:
     shape: BatchShape = field(default_factory=BatchShape)
     step: StepConfig = field(default_factory=StepConfig)
     initial: Path | None = None  # checkpoint to start from; its width holds
+    ramp_steps: int = 0  # over which augmentation grows to full strength
     held_out: int = 16  # clips at the end of the data set to measure on, never trained on
 
 
@@ -94,7 +95,12 @@ def fit(
     """
     if len(clips) <= config.held_out:
         raise DatasetError(f"{len(clips)} clips, of which {config.held_out} are to be held out")
-    training = Batches(clips[: len(clips) - config.held_out], config.shape, seed=config.seed)
+    training = Batches(
+        clips[: len(clips) - config.held_out],
+        config.shape,
+        seed=config.seed,
+        ramp=config.ramp_steps,
+    )
     torch.manual_seed(config.seed)
     step = TrainingStep(
         _initial_network(config),
@@ -185,8 +191,8 @@ def _train(
 @torch.no_grad()
 def _finished(step: TrainingStep, held_out: Sequence[Clip], config: FitConfig) -> dict[str, Any]:
     """The weights to publish, their scale and shift measured on clips that were not trained on."""
-    shape = BatchShape(min(config.shape.clips, len(held_out)), windows=4, stride=6, margin=0)
-    source = Batches(held_out, shape, seed=config.seed)
+    shape = replace(config.shape, clips=min(config.shape.clips, len(held_out)), margin=0)
+    source = Batches(held_out, shape, seed=config.seed, augment=False)
     network = step.network.eval()
     video, audio = [], []
     for batch in on_device(batch_loader(source, range(_FINISH_STEPS), workers=0), step.device):

@@ -36,7 +36,7 @@ class StepConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 0.03
     across_weight: float = 0.2
-    jaw_weight: float = 0.5
+    jaw_weight: float = 1.0
 
 
 def one_cycle(step: int, steps: int, peak: float) -> float:
