@@ -39,7 +39,6 @@ from deployment import (
 from syncnet_server.locate import locate
 
 OVERLAYS = ("cpu", "gpu")
-PROFILES = {"default", "int8", "tensorrt-ep", "tensorrt"}
 
 # The oldest release that has everything used (the sleep of preStop), and the newest known here.
 KUBERNETES_VERSIONS = ("1.30", kubernetes_validate.latest_version())
@@ -339,6 +338,19 @@ def test_versions_are_in_step() -> None:
 
     (balancer,) = pod_spec(overlay("cpu"), "syncnet-balancer")["containers"]
     assert compose()["balancer"]["image"] == balancer["image"]
+
+
+def test_every_profile_is_explained() -> None:
+    configurations = (ROOT / "model_repository").glob("*/configs/*.pbtxt")
+    profiles = {"default", *(path.stem for path in configurations)}
+    operations = (ROOT / "docs" / "operations.md").read_text()
+    _, _, section = operations.partition("## Choosing a profile\n")
+    explained = re.findall(r"^\| `([a-z0-9-]+)` \|", section.partition("\n## ")[0], re.MULTILINE)
+    assert sorted(explained) == sorted(profiles)
+    for path in ("server/compose.yaml", "server/kubernetes/base/server.yaml"):
+        text = re.sub(r"\s+#?\s*", " ", (ROOT / path).read_text())
+        assert "default, fp16, int8, tensorrt-ep or tensorrt" in text
+    assert profiles == {"default", "fp16", "int8", "tensorrt-ep", "tensorrt"}
 
 
 def test_images_are_pinned() -> None:
