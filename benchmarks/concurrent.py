@@ -110,13 +110,13 @@ def run(full_size: FullSize, folder: Path, *, rounds: int) -> dict[str, Any]:
 
 def _at_once(url: str, clip: Path, quiet: Any, clients: int, rounds: int) -> dict[str, Any]:
     transports = [_ClockedTransport(GrpcTransport(url, GrpcOptions())) for _ in range(clients)]
-    expected = np.array(quiet.mean_distances)
+    expected = np.array(quiet.speaker.mean_distances)
 
     def score(transport: _ClockedTransport) -> float:
         started = time.perf_counter()
         with SyncNetClient(transport=transport) as client:
             for _ in range(rounds):
-                actual = np.array(client.score(clip).mean_distances)
+                actual = np.array(client.score(clip).speaker.mean_distances)
                 if np.abs(actual / expected - 1).max() > DISTANCE_TOLERANCE:
                     raise BenchmarkError(f"{clients} clients at once change the result")
         return time.perf_counter() - started
@@ -125,7 +125,7 @@ def _at_once(url: str, clip: Path, quiet: Any, clients: int, rounds: int) -> dic
     with ThreadPoolExecutor(clients) as pool:
         seconds = list(pool.map(score, transports))
     wall_s = time.perf_counter() - started
-    windows = clients * rounds * quiet.windows
+    windows = clients * rounds * quiet.speaker.windows
     chunk_ms = [1000 * value for transport in transports for value in transport.chunk_s]
     return {
         "clients": clients,

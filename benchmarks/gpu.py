@@ -102,7 +102,7 @@ def flops_per_window(network: SyncNet) -> int:
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
         network.forward_video(window.to(next(network.parameters()).device))
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def matrix_peak(device: torch.device, size: int) -> float:
@@ -129,10 +129,10 @@ def _configurations(
             FP32.embedding_tolerance if device.type == "cpu" else TF32_TOLERANCE,
             lambda frames: _published(network, frames.to(device, non_blocking=True)),
         )
-    tower = serving_form(network, VIDEO).to(device, torch.bfloat16)
-    tower = tower.to(memory_format=torch.channels_last)
-    # The cast of the frames inside the tower is to the precision of its weights.
-    compiled = torch.compile(tower.layers, dynamic=False)
+    layers: Any = serving_form(network, VIDEO).layers
+    compiled: Any = torch.compile(
+        layers.to(device, torch.bfloat16, memory_format=torch.channels_last), dynamic=False
+    )
 
     def yardstick(frames: Tensor) -> Tensor:
         windows = _planes(frames.to(device, non_blocking=True), torch.bfloat16)

@@ -134,7 +134,7 @@ def _read(path: Path, rounds: int) -> tuple[list[float], list[float], Clip]:
 
 
 def _through_server(client: SyncNetClient, clip: Clip) -> npt.NDArray[np.float64]:
-    return np.array(client.score(clip, crop="none").mean_distances)
+    return np.array(client.score(clip, crop="none").speaker.mean_distances)
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -1,0 +1,154 @@
+"""The benchmarks' own arithmetic, and the real perf_analyzer on the real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import gpu, plots, published, record
+from benchmarks.load import model_tensors
+from benchmarks.perf_analyzer import PerfAnalyzer, read_report
+from benchmarks.processes import BenchmarkError, measure, tree_cpu_s
+from benchmarks.setup import write_clip
+from syncnet_export.network import SyncNet
+from syncnet_server import Server
+
+
+def test_summary_is_median_and_spread() -> None:
+    assert record.summary([3.0, 1.0, 2.0]) == {"median": 2.0, "min": 1.0, "max": 3.0, "runs": 3}
+    with pytest.raises(ValueError, match="no measurement"):
+        record.summary([])
+
+
+def test_ratios_are_taken_pair_by_pair() -> None:
+    assert record.ratios([10.0, 40.0], [5.0, 10.0])["median"] == 3.0
+    with pytest.raises(ValueError, match="zip"):
+        record.ratios([1.0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.01, 1), (0.1, 1), (0.5, 5), (0.51, 6), (0.99, 10), (1.0, 10)]
+)
+def test_percentile_is_a_value_seen(share: float, expected: int) -> None:
+    assert record.percentile(list(range(10, 0, -1)), share) == expected
+
+
+def test_a_record_names_machine_versions_and_command(tmp_path: Path) -> None:
+    path = record.write("speed", "python -m benchmarks", {"windows_per_s": 3}, tmp_path)
+    written = json.loads(path.read_text())
+    assert written["command"] == "python -m benchmarks"
+    assert written["windows_per_s"] == 3
+    assert written["machine"]["cores"] >= 1
+    assert "onnxruntime" in written["machine"]["versions"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_measure_sees_time_memory_and_output_of_a_process() -> None:
+    program = "data = bytearray(150_000_000); print(sum(range(3_000_000)))"
+    usage = measure([sys.executable, "-c", program])
+    assert usage.stdout == f"{sum(range(3_000_000))}\n"
+    assert usage.peak_mb > 150
+    assert usage.cpu_s > 0
+    assert usage.wall_s > 0
+
+
+def test_measure_passes_a_failure_on() -> None:
+    with pytest.raises(BenchmarkError, match="not today"):
+        measure([sys.executable, "-c", "raise SystemExit('not today')"])
+
+
+def test_tree_cpu_counts_this_process() -> None:
+    before = tree_cpu_s(os.getpid())
+    sum(range(5_000_000))
+    assert tree_cpu_s(os.getpid()) > before
+
+
+def test_clip_has_the_frames_and_samples_asked_for(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mkv", 60, 37_000)
+    images, samples = published.decode(tmp_path / "clip.mkv")
+    assert images.shape == (60, 224, 224, 3)
+    assert samples.shape == (37_000,)
+
+
+def test_files_on_the_published_way_keep_the_audio(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mkv", 10, 6400)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    images, samples = published.decode(tmp_path / "clip.mkv")
+    read, heard = published.through_files(images, samples, folder)
+    assert (heard == samples).all()
+    assert read.shape == images.shape
+    assert abs(read.astype(int) - images.astype(int)).mean() < 5  # JPEG
+
+
+def test_flops_of_a_window_are_those_of_the_layers() -> None:
+    flops = gpu.flops_per_window(SyncNet().eval())
+    assert flops == pytest.approx(3.12e9, rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # of torch's own
+def test_gpu_benchmark_compares_every_configuration_with_the_network() -> None:
+    figures = gpu.run(device=torch.device("cpu"), width=1 / 16, batches=(8,), calls=1, repeats=1)
+    assert len(figures["rows"]) == 5
+    for row in figures["rows"]:
+        assert row["passed"], row
+        assert row["windows_per_s"]["median"] > 0
+
+
+def test_a_report_of_perf_analyzer_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "report.csv"
+    path.write_text(
+        "Concurrency,Inferences/Second,Client Send,Server Queue,Server Compute Input,"
+        "Server Compute Infer,Server Compute Output,p50 latency,p90 latency,p95 latency,"
+        "p99 latency,Avg latency\n"
+        "2,10.5,100,3000,1000,150000,2000,190000,200000,201000,250000,191000\n"
+    )
+    load = read_report(path)
+    assert (load.concurrency, load.requests_per_s) == (2, 10.5)
+    assert (load.mean_ms, load.p50_ms, load.p99_ms) == (191, 190, 250)
+    assert (load.queue_ms, load.compute_ms) == (3, 153)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["syncnet", "video_tower", "mfcc", "shift_distance"])
+@pytest.mark.parametrize("shared_memory", [False, True])
+def test_perf_analyzer_drives_every_model(
+    server: Server, narrow_repository: Path, tmp_path: Path, model: str, shared_memory: bool
+) -> None:
+    tensors = model_tensors(narrow_repository, windows=10)[model]
+    load = PerfAnalyzer(tmp_path).run(
+        server.grpc_url,
+        model,
+        tensors,
+        concurrency=2,
+        shared_memory=shared_memory,
+        requests=4,
+    )
+    assert load.concurrency == 2
+    assert load.requests_per_s > 0
+    assert load.p50_ms <= load.p99_ms
+
+
+@pytest.mark.server
+def test_perf_analyzer_says_why_it_fails(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="no_such_model"):
+        PerfAnalyzer(tmp_path).run(server.grpc_url, "no_such_model", {}, concurrency=1)
+
+
+def test_plots_are_pictures(tmp_path: Path) -> None:
+    rows = [
+        {"concurrency": n, "p50_ms": 10.0 * n, "p99_ms": 15.0 * n, "windows_per_s": 100.0}
+        for n in (1, 2)
+    ]
+    plots.throughput_against_latency({"gRPC": rows}, tmp_path / "load.png")
+    stage = {"median": 1.0, "min": 0.9, "max": 1.2}
+    plots.stage_bars({"decode": stage, "video_tower": stage}, 30, tmp_path / "stages.png")
+    for name in ("load.png", "stages.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
