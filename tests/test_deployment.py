@@ -221,7 +221,7 @@ def test_balancer_asks_for_the_headless_service() -> None:
     assert service["spec"]["clusterIP"] == "None"
     upstream = find(overlay("cpu"), "ConfigMap", "syncnet-balancer")["data"]["upstream.conf"]
     name, port = service["metadata"]["name"], service["spec"]["ports"][0]["port"]
-    host = f"{name}.{service['metadata']['namespace']}.svc.cluster.local."
+    host = f"{name}.{service['metadata']['namespace']}.svc.cluster.local"
     assert f"server {host}:{port} resolve" in upstream
 
 
@@ -382,6 +382,16 @@ def test_everything_that_is_copied_is_sent_to_the_builder() -> None:
         for source in " ".join(copies).split():
             assert (ROOT / source).exists(), source
             assert source.partition("/")[0] in sent, source
+
+
+def test_client_image_gets_all_that_its_wheel_is_made_of() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    _, _, wheel = project.partition("[tool.hatch.build.targets.wheel]\n")
+    sources = re.findall(r'^(?:  "([^"]+)",|"([^"]+)" = )', wheel.partition("[tool.ruff]")[0], re.M)
+    folders = {(package or included).partition("/")[0] for package, included in sources}
+    assert folders >= {"client", "export", "model_repository", "server", "training"}
+    copied = re.findall(r"^COPY (\S+) \S+$", (SERVER / "client.Dockerfile").read_text(), re.M)
+    assert folders <= set(copied)
 
 
 @pytest.fixture
