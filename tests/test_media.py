@@ -155,13 +155,13 @@ def test_edit_lists_and_negative_starts_are_honoured(tmp_path: Path, suffix: str
 
 
 def test_scoring_begins_where_both_streams_have_begun(tmp_path: Path) -> None:
-    late_sound = read(encode(tmp_path / "sound.mkv", PLAIN.with_(audio_delay=FIFTH)))
+    late_sound = read(encode(tmp_path / "sound.mkv", LOSSLESS.with_(audio_delay=FIFTH)))
     assert late_sound.summary.start == late_sound.times[0] == FIFTH
     assert len(late_sound.images) == 45
     assert late_sound.summary.warnings == (
         "the audio begins 0.200 s after the video: what comes before 0:00.200 is not scored",
     )
-    late_picture = read(encode(tmp_path / "picture.mkv", PLAIN.with_(video_delay=FIFTH)))
+    late_picture = read(encode(tmp_path / "picture.mkv", LOSSLESS.with_(video_delay=FIFTH)))
     assert late_picture.summary.start == late_picture.times[0] == FIFTH
     assert len(late_picture.images) == 50
 

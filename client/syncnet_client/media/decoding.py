@@ -41,6 +41,7 @@ LIVE_LEAD_SECONDS = 2
 LEAD_BYTES = 256 * 2**20
 # A file may end this much before its header says so without being called truncated.
 TRUNCATION_SECONDS = Fraction(1, 2)
+TIMED_OUT = "no new data came for too long: the source counts as ended"
 
 
 class _BrokenOffError(Exception):
@@ -122,13 +123,15 @@ class Decoder:
                 packet = next(packets)
             except StopIteration:
                 break
+            except av.error.ExitError as error:
+                raise _BrokenOffError(TIMED_OUT) from error
             except av.FFmpegError as error:
                 where = clock_text(self._picture.sampler.end)
                 raise _BrokenOffError(f"reading broke off at {where}: {error.strerror}") from error
             if packet.size:  # the empty packets at the end are only there to flush the decoders
                 yield packet
         if opened.file is not None and opened.file.timed_out:
-            raise _BrokenOffError("no new data came for too long: the source counts as ended")
+            raise _BrokenOffError(TIMED_OUT)
 
     def _decode_audio(self, packet: Packet[Any] | None) -> Iterator[Samples]:
         try:

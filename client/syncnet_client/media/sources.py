@@ -32,7 +32,8 @@ __all__ = ["Opened", "StreamingFile", "open_source"]
 STANDARD_INPUT = "-"
 POLL_SECONDS = 0.1
 # How much of a live source FFmpeg looks at to learn what it holds; its own 5 s is long to wait.
-LIVE_OPTIONS = {"analyzeduration": "2000000"}  # microseconds
+# RTSP over UDP loses packets on busy networks.
+LIVE_OPTIONS = {"analyzeduration": "2000000", "rtsp_flags": "prefer_tcp"}  # microseconds
 # Demuxers that take plain text for pictures.
 TEXT_FORMATS = {"tty", "bin", "adf", "idf", "xbin", "bfi"}
 
@@ -135,7 +136,9 @@ def open_source(source: str, *, follow: bool = False, timeout_s: float = 10.0) -
         raise MediaError(_reason(source, error)) from error
     try:
         video, audio = _choose_streams(source, container)
-        info = _describe(source, container, video, audio, live=url or streaming is not None)
+        # A URL with a known end is a file that happens to be elsewhere.
+        live = streaming is not None or (url and container.duration is None)
+        info = _describe(source, container, video, audio, live=live)
         opened = Opened(container, video, audio, info, streaming)
     except MediaError:
         container.close()
