@@ -19,6 +19,8 @@ _FAILED_MODEL = re.compile(
     r"failed to load (?:model )?'(?P<model>[^']+)'(?: version (?P<version>\d+))?: (?P<why>.*)"
 )
 _BAD_OPTION = re.compile(r"tritonserver: ((?:unrecognized|ambiguous|option) .*)")
+# tritonserver's summary; the lines before it say which model and why.
+_SOME_FAILED = "failed to load all models"
 _TAKEN = re.compile(r"Socket '(?P<address>[^']+)' already in use")
 
 
@@ -34,13 +36,25 @@ def port_taken(log: str) -> str | None:
     return taken["address"] if taken else None
 
 
+def some_failed(log: str) -> bool:
+    """Return whether tritonserver could not load a model, also one whose config it cannot read.
+
+    It has no such model in its index, and answers that all others are ready.
+    """
+    return _SOME_FAILED in log
+
+
 def startup_failure(log: str) -> str | None:
     """Return the reason in the log of a tritonserver that ended before it was ready."""
     if taken := port_taken(log):
         return f"{taken} is already in use; choose another port"
     if bad_option := _BAD_OPTION.search(log):
         return bad_option[1]
-    errors = [_text(line) for line in log.splitlines() if is_problem(line, "E")]
+    errors = [
+        _text(line)
+        for line in log.splitlines()
+        if is_problem(line, "E") and _SOME_FAILED not in line
+    ]
     failed = [m for text in errors if (m := _FAILED_MODEL.search(text))]
     if failed:
         version = f" version {failed[0]['version']}" if failed[0]["version"] else ""

@@ -20,7 +20,7 @@ from types import TracebackType
 from syncnet_server import guardian
 from syncnet_server.errors import ServerError
 from syncnet_server.locate import Installation, locate
-from syncnet_server.log import port_taken, startup_failure
+from syncnet_server.log import port_taken, some_failed, startup_failure
 from syncnet_server.plans import check_plans
 from syncnet_server.repository import check_profile, default_model_repository
 from syncnet_server.security import Tls, restrictions
@@ -267,7 +267,7 @@ class Server:
                     f"tritonserver was not ready within {self._startup_timeout_s:g} s; "
                     f"last line of its log: {(self.log.strip().splitlines() or ['nothing'])[-1]}"
                 )
-        if not ready:
+        if not ready or some_failed(self.log):
             raise ServerError(f"tritonserver did not start: {startup_failure(self.log)}")
 
 
