@@ -28,7 +28,8 @@ from syncnet_client.contract import FRAME_SIZE, WINDOW_FRAMES
 from syncnet_export import build
 from syncnet_export.network import SyncNet, random_checkpoint
 from syncnet_export.precision import FP16, FP32, Precision, find_files
-from syncnet_export.serving import VIDEO, serving_form
+from syncnet_export.serving import serving_form
+from syncnet_export.towers import VIDEO
 
 # bf16 keeps 8 bits of the significand where fp16 keeps 11; the error grows by the same factor.
 BF16_TOLERANCE = 8 * FP16.embedding_tolerance
