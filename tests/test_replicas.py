@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import certificates
@@ -18,15 +18,17 @@ import numpy as np
 import pytest
 from balancer import running_balancer
 from conftest import unexpected_errors
-from test_batch import arrays, kill_tritonserver, run, scorer
+from test_batch import arrays, kill_tritonserver, run
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from syncnet_client.batch import score_clips
+from syncnet_client.batch import ScoreClip, score_clips
 from syncnet_client.client import SyncNetClient
 from syncnet_client.errors import ServerUnavailableError
 from syncnet_client.grpc_transport import GrpcOptions
 from syncnet_client.output import open_output
 from syncnet_client.records import Record
+from syncnet_client.result import SyncResult
+from syncnet_client.scoring import Progress
 from syncnet_server import Server
 
 pytestmark = [
@@ -38,7 +40,9 @@ pytestmark = [
 ]
 
 CLIPS = [f"clip {number:02}" for number in range(50)]
-CHUNK = 10  # windows; a clip of 60 frames has 55
+FRAMES = 26
+WINDOWS = FRAMES - 5
+CHUNK = 7  # windows, so that a clip has 3 chunks
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,14 @@ def other(narrow_repository: Path) -> Iterator[Server]:
         assert unexpected_errors(running.log) == []
 
 
+def scored_by(client: SyncNetClient) -> ScoreClip:
+    def score(clip: str, progress: Callable[[Progress], None]) -> SyncResult:
+        source = arrays(clip, frames=FRAMES)
+        return client.score(source, chunk=CHUNK, name=clip, progress=progress)
+
+    return score
+
+
 def chunks_scored(server: Server) -> float:
     with urllib.request.urlopen(f"http://{server.metrics_url}/metrics", timeout=10) as answer:
         (chunks,) = re.findall(r"^syncnet_chunks_total (\S+)$", answer.read().decode(), re.M)
@@ -61,17 +73,17 @@ def test_one_clip_on_two_servers_equals_one_server(
     server: Server, other: Server, tmp_path: Path
 ) -> None:
     with SyncNetClient(server.grpc_url) as client:
-        alone = client.score(arrays("a clip"), chunk=CHUNK)
+        alone = client.score(arrays("a clip", frames=FRAMES), chunk=CHUNK)
     before = [chunks_scored(each) for each in (server, other)]
     with (
         running_balancer(tmp_path, [server.grpc_url, other.grpc_url]) as balancer,
         SyncNetClient(balancer.url, options=GrpcOptions(streams=2)) as client,
     ):
-        shared = client.score(arrays("a clip"), chunk=CHUNK)
+        shared = client.score(arrays("a clip", frames=FRAMES), chunk=CHUNK)
     after = [chunks_scored(each) for each in (server, other)]
 
     work = [now - then for now, then in zip(after, before, strict=True)]
-    assert sum(work) == 6
+    assert sum(work) == WINDOWS // CHUNK
     assert min(work) >= 1
     assert sorted(set(balancer.servers_of("ModelStreamInfer"))) == sorted(
         [server.grpc_url, other.grpc_url]
@@ -87,7 +99,7 @@ def test_many_clips_are_spread_over_the_servers(
         running_balancer(tmp_path, [server.grpc_url, other.grpc_url]) as balancer,
         SyncNetClient(balancer.url) as client,
     ):
-        run(CLIPS[:12], scorer(client, chunk=CHUNK), jobs=4)
+        run(CLIPS[:12], scored_by(client), jobs=4)
     streams = Counter(balancer.servers_of("ModelStreamInfer"))
     assert sum(streams.values()) == 12
     assert min(streams[server.grpc_url], streams[other.grpc_url]) >= 2
@@ -103,7 +115,7 @@ def test_a_server_killed_in_the_middle_changes_no_result(
         SyncNetClient(balancer.url, options=GrpcOptions(patience_s=60)) as client,
         open_output(path) as output,
     ):
-        quiet, _ = run(CLIPS, scorer(client, chunk=CHUNK), jobs=4)
+        quiet, _ = run(CLIPS, scored_by(client), jobs=4)
 
         def emit(record: Record) -> None:
             output.append(record)
@@ -112,14 +124,14 @@ def test_a_server_killed_in_the_middle_changes_no_result(
             if len(output.done) == 20:  # ten more clips without it
                 restart.start()
 
-        tally = score_clips(CLIPS, scorer(client, chunk=CHUNK), emit, jobs=4, done=output.done)
+        tally = score_clips(CLIPS, scored_by(client), emit, jobs=4, done=output.done)
         restart.join()
 
         # The balancer finds the server again.
         deadline = time.monotonic() + 60
         while chunks_scored(other) == 0:
             assert time.monotonic() < deadline, "the restarted server gets no work"
-            client.score(arrays("another clip"), chunk=CHUNK)
+            client.score(arrays("another clip", frames=FRAMES), chunk=CHUNK)
 
     assert (tally.scored, tally.failed) == (50, 0)
     records = [json.loads(line) for line in path.read_text().splitlines()]
@@ -175,12 +187,12 @@ def test_the_balancer_turns_away_who_has_no_certificate(server: Server, tmp_path
 
     def score(balancer_url: str, options: GrpcOptions) -> int:
         with SyncNetClient(balancer_url, options=options) as client:
-            return client.score(arrays("a clip"), chunk=CHUNK).frames
+            return client.score(arrays("a clip", frames=FRAMES), chunk=CHUNK).frames
 
     trust = authority.certificate
     with running_balancer(tmp_path, [server.grpc_url], certificates=tmp_path) as balancer:
         ours_options = GrpcOptions(ca=trust, cert=ours.certificate, key=ours.key)
-        assert score(balancer.url, ours_options) == 60
+        assert score(balancer.url, ours_options) == FRAMES
         for options in (
             GrpcOptions(),
             GrpcOptions(ca=trust),

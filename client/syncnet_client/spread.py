@@ -14,14 +14,15 @@ __all__ = ["SpreadStream"]
 
 
 class SpreadStream:
-    """A ``ChunkStream`` made of others; a chunk goes where the fewest are unanswered.
+    """A ``ChunkStream`` made of others.
 
     A balancer chooses a server for each stream, not for each chunk: on a single stream, one server
-    gets all of a clip.
+    gets all of a clip. Here a chunk goes to the stream that owes the fewest answers; of equals, to
+    the one that has waited longest for a chunk.
     """
 
     def __init__(self, streams: Sequence[GrpcChunkStream]) -> None:
-        self._streams = streams
+        self._streams = list(streams)  # the one that got the last chunk is at the end
         self._answers: list[ChunkAnswer] = []
 
     def __enter__(self) -> SpreadStream:
@@ -37,7 +38,10 @@ class SpreadStream:
 
     def send(self, chunk: Chunk) -> None:
         self._collect()
-        min(self._streams, key=lambda stream: stream.unanswered).send(chunk)
+        stream = min(self._streams, key=lambda each: each.unanswered)
+        self._streams.remove(stream)
+        self._streams.append(stream)
+        stream.send(chunk)
 
     def received(self) -> list[ChunkAnswer]:
         self._collect()
