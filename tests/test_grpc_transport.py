@@ -303,3 +303,15 @@ def test_delays_double_up_to_a_limit_and_start_again_after_an_answer(monkeypatch
     backoff.answered()
     backoff.wait(failure, 0)
     assert delays == [0.25, 0.5, 1, 2, 4, 5, 5, 0.25]
+
+
+def test_a_model_that_is_not_ready_is_named_even_if_the_list_of_models_is_refused() -> None:
+    class Reserved(FakeTriton):
+        def RepositoryIndex(self, request: object, context: grpc.ServicerContext) -> None:  # noqa: ARG002, N802
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "not for you")
+
+    with Reserved(models=()) as server:
+        transport = GrpcTransport(server.url)
+        with pytest.raises(ModelNotReadyError, match=r"has not loaded model syncnet$"):
+            transport.check_ready()
+        transport.close()

@@ -176,7 +176,10 @@ class GrpcTransport:
             return Failure.of_rpc(error)
 
     def _why_not_ready(self, model: str) -> str:
-        index = self._ask(self._stub.RepositoryIndex, service_pb2.RepositoryIndexRequest())
+        try:
+            index = self._ask(self._stub.RepositoryIndex, service_pb2.RepositoryIndexRequest())
+        except grpc.RpcError:  # many servers and balancers keep the list to themselves
+            return f"server {self._url} has not loaded model {model}"
         states = [entry for entry in index.models if entry.name == model]
         if not states:
             return f"server {self._url} has no model {model}; is it serving SyncNet's repository?"
