@@ -138,7 +138,9 @@ def picture_number(index: int) -> int:
 def _video(container: Any, recipe: Recipe) -> Callable[[], list[Any]]:
     stream = container.add_stream(recipe.video_codec, rate=recipe.fps)
     stream.width, stream.height, stream.pix_fmt = recipe.width, recipe.height, "yuv420p"
-    stream.options = dict(recipe.video_options)
+    quick = {"preset": "veryfast"} if recipe.video_codec == "libx264" else {}
+    stream.options = {**quick, **dict(recipe.video_options)}
+    stream.codec_context.thread_count = 1
     base = 1 / recipe.fps if recipe.times is None else Fraction(1, 1000)
     stream.codec_context.time_base = base
 
