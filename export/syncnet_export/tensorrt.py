@@ -141,7 +141,5 @@ def _build(trt: Any, model: bytes, spec: TowerSpec, timings: bytes) -> tuple[byt
     config.set_timing_cache(cache, ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise TensorRTError(
-            f"TensorRT cannot build the {spec.name}; its log says why"
-        )
+        raise TensorRTError(f"TensorRT cannot build the {spec.name}; its log says why")
     return bytes(plan), bytes(config.get_timing_cache().serialize())
