@@ -15,7 +15,7 @@ from syncnet_client.records import Record
 from syncnet_client.result import SyncResult
 from syncnet_client.scoring import Progress
 
-__all__ = ["ScoreClip", "Tally", "score_clips"]
+__all__ = ["ScoreClip", "Tally", "attempt", "score_clips"]
 
 ScoreClip = Callable[[str, Callable[[Progress], None]], SyncResult]
 
@@ -147,13 +147,23 @@ class _Attempts:
             self._tally.add_frames(progress.frames - counted)
             counted = progress.frames
 
-        try:
-            return Record.scored(clip, self._score(clip, progress))
-        except (_StoppedError, ServerUnavailableError, ModelNotReadyError):
-            raise
-        except Exception as error:
-            # Whatever one clip does to a decoder must not end the other ten thousand.
-            return Record.failed(clip, error)
+        return attempt(clip, lambda: self._score(clip, progress))
+
+
+def attempt(clip: str, score: Callable[[], SyncResult]) -> Record:
+    """The record of one attempt at a clip.
+
+    Raises:
+        ServerUnavailableError, ModelNotReadyError: the server is gone, which says nothing about
+            the clip.
+    """
+    try:
+        return Record.scored(clip, score())
+    except (_StoppedError, ServerUnavailableError, ModelNotReadyError):
+        raise
+    except Exception as error:
+        # Whatever one clip does to a decoder must not end the other ten thousand.
+        return Record.failed(clip, error)
 
 
 def _completed(

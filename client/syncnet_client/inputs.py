@@ -8,10 +8,11 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from syncnet_client.errors import UsageError
+from syncnet_client.errors import MediaError, UsageError
 from syncnet_client.extras import require
+from syncnet_client.media.stored import is_stored, open_stored
 
 __all__ = ["MANIFEST_SUFFIXES", "MEDIA_SUFFIXES", "expand"]
 
@@ -33,6 +34,8 @@ def expand(arguments: Iterable[str]) -> list[str]:
     An argument is one of
 
     * a folder: every media file in it and below, sorted by name, hidden ones left out;
+    * a URL for fsspec, such as ``s3://bucket/...``, that ends in ``/`` or is a pattern or a
+      manifest: the same as of files;
     * a manifest (JSON Lines, CSV or Parquet): the values of its column ``clip``, where a relative
       path counts from the manifest's folder;
     * a pattern with ``*``, ``?``, ``[...]`` or ``**``, where no file has that very name;
@@ -49,10 +52,12 @@ def expand(arguments: Iterable[str]) -> list[str]:
 
 def _expand_one(argument: str) -> list[str]:
     path = Path(argument)
+    if path.suffix.lower() in MANIFEST_SUFFIXES:
+        return _read_manifest(argument)
+    if is_stored(argument):
+        return _expand_stored(argument)
     if "://" in argument:
         return [argument]
-    if path.suffix.lower() in MANIFEST_SUFFIXES:
-        return _read_manifest(path)
     if path.is_dir():
         found = sorted(str(file) for file in _media_below(path))
         if not found:
@@ -67,6 +72,22 @@ def _expand_one(argument: str) -> list[str]:
     return [argument]
 
 
+def _expand_stored(url: str) -> list[str]:
+    if not (url.endswith("/") or glob.has_magic(url)):
+        return [url]
+    fsspec = require("fsspec", extra="ray")
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+        names = system.find(path) if url.endswith("/") else system.glob(path)
+    except Exception as error:  # every file system of fsspec has errors of its own
+        raise UsageError(f"{url} cannot be listed: {error}") from error
+    if url.endswith("/"):
+        names = [name for name in names if Path(name).suffix.lower() in MEDIA_SUFFIXES]
+    if not names:
+        raise UsageError(f"no clips at {url}")
+    return sorted(system.unstrip_protocol(name) for name in names)
+
+
 def _media_below(folder: Path) -> Iterator[Path]:
     for file in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
@@ -74,33 +95,40 @@ def _media_below(folder: Path) -> Iterator[Path]:
             yield file
 
 
-def _read_manifest(path: Path) -> list[str]:
+def _read_manifest(name: str) -> list[str]:
     try:
-        rows = list(_rows(path))
+        if is_stored(name):
+            with open_stored(name) as file:
+                rows = list(_rows(file, name))
+        else:
+            with Path(name).open("rb") as file:
+                rows = list(_rows(file, name))
     except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such file") from error
-    except (OSError, ValueError, csv.Error) as error:
-        raise UsageError(f"manifest {path} cannot be read: {error}") from error
+        raise UsageError(f"{name}: no such file") from error
+    except (MediaError, OSError, ValueError, csv.Error) as error:
+        raise UsageError(f"manifest {name} cannot be read: {error}") from error
     clips = [row.get(CLIP_COLUMN) if isinstance(row, dict) else None for row in rows]
     if not clips:
-        raise UsageError(f"manifest {path} is empty")
-    return [_located(clip, path, number) for number, clip in enumerate(clips, 1)]
+        raise UsageError(f"manifest {name} is empty")
+    return [_located(clip, name, number) for number, clip in enumerate(clips, 1)]
 
 
-def _located(clip: object, manifest: Path, number: int) -> str:
+def _located(clip: object, manifest: str, number: int) -> str:
     if not isinstance(clip, str) or not clip:
         raise UsageError(f'manifest {manifest}, row {number}: no "{CLIP_COLUMN}" with a path')
-    return clip if "://" in clip else str(manifest.parent / clip)
+    if "://" in clip or clip.startswith("/"):
+        return clip
+    if "://" in manifest:
+        return f"{manifest.rpartition('/')[0]}/{clip}"
+    return str(Path(manifest).parent / clip)
 
 
-def _rows(path: Path) -> Iterator[Any]:
-    suffix = path.suffix.lower()
+def _rows(file: IO[bytes], name: str) -> Iterator[Any]:
+    suffix = Path(name).suffix.lower()
     if suffix == ".parquet":
         parquet = require("pyarrow.parquet", extra="parquet")
-        yield from parquet.read_table(path, columns=[CLIP_COLUMN]).to_pylist()
-        return
-    text = path.read_text(encoding="utf-8")
-    if suffix == ".csv":
-        yield from csv.DictReader(io.StringIO(text, newline=""))
+        yield from parquet.read_table(file, columns=[CLIP_COLUMN]).to_pylist()
+    elif suffix == ".csv":
+        yield from csv.DictReader(io.StringIO(file.read().decode(), newline=""))
     else:
-        yield from (json.loads(line) for line in text.splitlines() if line.strip())
+        yield from (json.loads(line) for line in file if line.strip())

@@ -14,7 +14,6 @@ from __future__ import annotations
 import csv
 import fcntl
 import io
-import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -167,7 +166,7 @@ class JsonLinesOutput(_TextOutput):
         self._append_text(record.to_json() + "\n")
 
     def _parse(self, text: str) -> Record:
-        return Record.from_dict(json.loads(text))
+        return Record.from_json(text)
 
 
 class CsvOutput(_TextOutput):

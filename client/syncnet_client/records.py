@@ -68,6 +68,15 @@ class Record:
             return cls(record["clip"], error=record["error"], error_type=record["error_type"])
         raise ValueError(f"status is {record['status']!r}")
 
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        """The inverse of ``to_json``.
+
+        Raises:
+            KeyError, ValueError: it is not a record.
+        """
+        return cls.from_dict(json.loads(text))
+
     def to_row(self) -> dict[str, Any]:
         """The values of ``COLUMNS``; None where a failed clip has none."""
         record = self.to_dict()

@@ -3,67 +3,90 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 from syncnet_client.batch import Tally, score_clips
 from syncnet_client.client import SyncNetClient
 from syncnet_client.commands.batch_meter import BatchMeter
 from syncnet_client.commands.failures import PROGRAM
 from syncnet_client.commands.scoring import ScoreArguments
-from syncnet_client.output import open_output
+from syncnet_client.output import Output, open_output
 from syncnet_client.records import Record
 from syncnet_client.result import SyncResult
 from syncnet_client.scoring import Progress
 
-__all__ = ["print_record", "score_many"]
+__all__ = ["Engine", "local_engine", "score_many"]
+
+
+class Engine(Protocol):
+    """A way to score many clips."""
+
+    def __call__(
+        self,
+        emit: Callable[[Record], None],
+        *,
+        done: Collection[str],
+        on_start: Callable[[Tally], None],
+    ) -> Tally:
+        """Score those clips that are not done; emit every record and return the tally."""
+        ...
+
+
+def local_engine(
+    client: SyncNetClient, clips: list[str], arguments: ScoreArguments, jobs: int
+) -> Engine:
+    """Several clips at once in this process."""
+
+    def score(clip: str, progress: Callable[[Progress], None]) -> SyncResult:
+        return client.score(clip, name=clip, progress=progress, **arguments)
+
+    def engine(
+        emit: Callable[[Record], None],
+        *,
+        done: Collection[str],
+        on_start: Callable[[Tally], None],
+    ) -> Tally:
+        client.check_ready()
+        return score_clips(
+            clips, score, emit, jobs=jobs, done=done, on_start=on_start, abandon=client.close
+        )
+
+    return engine
 
 
 def score_many(
-    client: SyncNetClient,
-    clips: list[str],
-    arguments: ScoreArguments,
+    engine: Engine,
     *,
-    jobs: int,
     output: Path | None,
     as_json: bool,
+    open_records: Callable[[Path], Output] = open_output,
 ) -> bool:
-    """Score clips, several at once, and print what becomes of them; whether all could be scored.
+    """Score clips and print what becomes of them; whether all could be scored.
 
     Raises:
         UsageError: ``output`` cannot be written.
         ServerError: the server is not there, or is gone for too long.
     """
-
-    def score(clip: str, progress: Callable[[Progress], None]) -> SyncResult:
-        return client.score(clip, name=clip, progress=progress, **arguments)
-
     with ExitStack() as stack:
-        records = None if output is None else stack.enter_context(open_output(output))
-        client.check_ready()
+        records = None if output is None else stack.enter_context(open_records(output))
         meter = stack.enter_context(BatchMeter())
 
         def emit(record: Record) -> None:
             if records is not None:
                 records.append(record)
-            print_record(record, as_json=as_json)
+            _print(record, as_json=as_json)
             meter.advance()
 
-        tally: Tally = score_clips(
-            clips,
-            score,
-            emit,
-            jobs=jobs,
-            done=() if records is None else records.done,
-            on_start=meter.start,
-            abandon=client.close,
-        )
+        done = frozenset(() if records is None else records.done)
+        tally = engine(emit, done=done, on_start=meter.start)
     print(tally, file=sys.stderr)
     return tally.failed == 0
 
 
-def print_record(record: Record, *, as_json: bool) -> None:
+def _print(record: Record, *, as_json: bool) -> None:
     """Print a record to standard output, and the reason of a failure to standard error."""
     if as_json:
         print(record.to_json(), flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,7 @@ from syncnet_client.defaults import (
     DEFAULT_JOBS,
     DEFAULT_MIN_CONFIDENCE,
     DEFAULT_TIMEOUT_S,
+    DEFAULT_URL,
     DEFAULT_WINDOW_S,
 )
 from syncnet_client.errors import UsageError
@@ -44,6 +46,13 @@ if TYPE_CHECKING:
     from syncnet_client.client import SyncNetClient
 
 __all__ = ["score"]
+
+
+class EngineName(str, enum.Enum):
+    """What does the work."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def score(
@@ -75,8 +84,23 @@ def score(
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Clips scored at once.")
-    ] = DEFAULT_JOBS,
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            help=f"Clips scored at once. [default: {DEFAULT_JOBS}; on Ray the cluster's cores]",
+        ),
+    ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="Score in this process, or on the machines of a Ray cluster."),
+    ] = EngineName.LOCAL,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="The cluster's head. [default: start Ray here]"),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw the curves of one clip (.png, .pdf or .svg)."),
@@ -104,7 +128,7 @@ def score(
     The exit status is 0 if all clips could be scored, 1 if not, and 2 if the options are wrong.
     Whether a result can be trusted is in the result.
     """
-    from syncnet_client.commands.many import score_many
+    from syncnet_client.commands.many import local_engine, score_many
     from syncnet_client.inputs import expand
 
     arguments = ScoreArguments(
@@ -126,13 +150,31 @@ def score(
         headers=header,
     )
     names = expand(clips)
-    single = names == clips and len(names) == 1 and output is None
+    single = names == clips and len(names) == 1 and output is None and engine is EngineName.LOCAL
     if (plot or overlay) and not single:
         raise UsageError("--plot and --overlay draw one clip: name one, without --output")
+    if engine is EngineName.RAY:
+        from syncnet_client.commands.ray import score_many_on_ray
+
+        if local or output is None:
+            raise UsageError("--engine ray needs --output, and a server that all machines reach")
+        succeeded = score_many_on_ray(
+            names,
+            arguments,
+            url=url or DEFAULT_URL,
+            options=options,
+            address=ray_address,
+            jobs=jobs,
+            output=output,
+            as_json=as_json,
+        )
+        raise typer.Exit(0 if succeeded else 1)
     with connect(url, options, local=local) as client:
         if single:
             _score_one(client, names[0], arguments, as_json, plot, overlay)
-        elif not score_many(client, names, arguments, jobs=jobs, output=output, as_json=as_json):
+            return
+        clips_here = local_engine(client, names, arguments, jobs or DEFAULT_JOBS)
+        if not score_many(clips_here, output=output, as_json=as_json):
             raise typer.Exit(1)
 
 

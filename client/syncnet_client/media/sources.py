@@ -11,6 +11,7 @@ import select
 import stat
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,7 @@ import av
 from av.stream import Disposition
 
 from syncnet_client.errors import MediaError, NoAudioError, NoVideoError
+from syncnet_client.media.stored import is_stored, open_stored
 from syncnet_client.media.types import StreamInfo
 
 if TYPE_CHECKING:
@@ -47,12 +49,12 @@ class Opened:
     audio: AudioStream
     info: StreamInfo
     file: StreamingFile | None
+    below: ExitStack  # what the container reads from, where that is not FFmpeg's affair
 
     def close(self) -> None:
         """Close the container, and the file that it reads from."""
         self.container.close()
-        if self.file is not None:
-            self.file.close()
+        self.below.close()
 
 
 class StreamingFile:
@@ -121,29 +123,31 @@ def open_source(source: str, *, follow: bool = False, timeout_s: float = 10.0) -
     """
     url = "://" in source
     streaming = None
+    below = ExitStack()
     try:
-        if url:
+        if is_stored(source):
+            container = av.open(below.enter_context(open_stored(source)), mode="r")
+        elif url:
             container = av.open(source, mode="r", options=LIVE_OPTIONS, timeout=timeout_s)
         elif follow or _is_pipe(source):
             streaming = StreamingFile(source, follow=follow, timeout_s=timeout_s)
+            below.callback(streaming.close)
             container = av.open(streaming, mode="r", options=LIVE_OPTIONS)
         else:
             # The prefix keeps FFmpeg from taking a name such as "take:2.mp4" for a protocol.
             container = av.open(f"file:{source}", mode="r")
     except (av.FFmpegError, OSError) as error:
-        if streaming is not None:
-            streaming.close()
+        below.close()
         raise MediaError(_reason(source, error)) from error
     try:
         video, audio = _choose_streams(source, container)
         # A URL with a known end is a file that happens to be elsewhere.
         live = streaming is not None or (url and container.duration is None)
         info = _describe(source, container, video, audio, live=live)
-        opened = Opened(container, video, audio, info, streaming)
+        opened = Opened(container, video, audio, info, streaming, below)
     except MediaError:
         container.close()
-        if streaming is not None:
-            streaming.close()
+        below.close()
         raise
     return opened
 

@@ -1,0 +1,62 @@
+"""``syncnet-client score --engine ray``: clips on the machines of a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from syncnet_client.batch import Tally
+from syncnet_client.commands.many import score_many
+from syncnet_client.commands.scoring import ScoreArguments
+from syncnet_client.grpc_transport import GrpcOptions
+from syncnet_client.output import SUFFIXES, Output, open_output
+from syncnet_client.output_parquet import ParquetOutput
+from syncnet_client.ray_engine import score_clips_on_ray
+from syncnet_client.records import Record
+
+__all__ = ["score_many_on_ray"]
+
+
+def score_many_on_ray(
+    clips: list[str],
+    arguments: ScoreArguments,
+    *,
+    url: str,
+    options: GrpcOptions,
+    address: str | None,
+    jobs: int | None,
+    output: Path,
+    as_json: bool,
+) -> bool:
+    """Score clips on Ray and print what becomes of them; whether all could be scored.
+
+    Raises:
+        UsageError: ``output`` cannot be written.
+        ServerError: the server is not there, or is gone for too long.
+        SyncNetError: Ray is not installed or not there.
+    """
+
+    def engine(
+        emit: Callable[[Record], None],
+        *,
+        done: Collection[str],
+        on_start: Callable[[Tally], None],
+    ) -> Tally:
+        return score_clips_on_ray(
+            clips,
+            emit,
+            url=url,
+            options=options,
+            arguments=dict(arguments),
+            address=address,
+            jobs=jobs,
+            done=done,
+            on_start=on_start,
+        )
+
+    return score_many(engine, output=output, as_json=as_json, open_records=_open_records)
+
+
+def _open_records(path: Path) -> Output:
+    """A folder of Parquet parts, unless the suffix says otherwise."""
+    return open_output(path) if path.suffix.lower() in SUFFIXES else ParquetOutput(path)
