@@ -63,17 +63,17 @@ def fit(
         float, typer.Option(min=0.01, help="Width of the layers; 1 is the published network.")
     ] = 0.25,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = 2000,
-    clips: Annotated[int, typer.Option(min=1, help="Clips in a step.")] = 8,
-    windows: Annotated[int, typer.Option(min=2, help="Video windows of each of them.")] = 12,
-    stride: Annotated[int, typer.Option(min=1, help="Frames between these windows.")] = 2,
+    clips: Annotated[int, typer.Option(min=1, help="Clips in a step.")] = 14,
+    windows: Annotated[int, typer.Option(min=2, help="Video windows of each of them.")] = 5,
+    stride: Annotated[int, typer.Option(min=1, help="Frames between these windows.")] = 3,
     margin: Annotated[
         int, typer.Option(min=0, help="Audio windows to choose from before and after them.")
-    ] = 5,
-    learning_rate: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 2e-3,
+    ] = 2,
+    learning_rate: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 1.5e-3,
     weight_decay: Annotated[float, typer.Option(help="Of AdamW, on matrices and kernels.")] = 0.03,
     ramp_steps: Annotated[
         int, typer.Option(min=0, help="Steps over which augmentation grows to full strength.")
-    ] = 500,
+    ] = 800,
     init: Annotated[
         Path | None,
         typer.Option(

@@ -146,10 +146,10 @@ class BatchShape:
     `margin` before the first to `margin` after the last of them.
     """
 
-    clips: int = 8
-    windows: int = 12
-    stride: int = 2
-    margin: int = 10
+    clips: int = 14
+    windows: int = 5
+    stride: int = 3
+    margin: int = 2
 
     @property
     def frames(self) -> int:

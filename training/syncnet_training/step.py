@@ -33,7 +33,7 @@ class StepConfig:
     spends its first hundreds of steps on finding out that mouths matter; this tells it.
     """
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.03
     across_weight: float = 0.2
     jaw_weight: float = 1.0
