@@ -38,8 +38,8 @@ def synthesize(
 ) -> None:
     """Make talking-head clips whose sound and picture are exactly in sync.
 
-    Each clip is a folder clip_000000 with frames/000000.jpg ... (224x224, 25 fps), audio.wav (16 kHz
-    mono) and clip.json, which is what `fit` reads. An interrupted run goes on where it stopped.
+    Each clip is a folder clip_000000 with frames/000000.jpg ... (224x224, 25 fps), audio.wav (16
+    kHz mono) and clip.json, which is what `fit` reads. An interrupted run goes on where it stopped.
     """
     # Late: a help text must not wait for the renderer.
     from syncnet_training.synthesis import write_clips, write_contact_sheet

@@ -3,9 +3,10 @@
 TrainingError       anything that stops a command of `syncnet-train`; one line, says what to do
   DatasetError      a data set, or a clip of one, cannot be used
   CheckpointError   a checkpoint to resume or to start from cannot be used
+  SynthesisError    speech for a synthetic clip cannot be made
 """
 
-__all__ = ["CheckpointError", "DatasetError", "TrainingError"]
+__all__ = ["CheckpointError", "DatasetError", "SynthesisError", "TrainingError"]
 
 
 class TrainingError(Exception):
@@ -18,3 +19,7 @@ class DatasetError(TrainingError):
 
 class CheckpointError(TrainingError):
     """A checkpoint to resume or to start from cannot be used."""
+
+
+class SynthesisError(TrainingError):
+    """Speech for a synthetic clip cannot be made: espeak-ng is missing or fails."""

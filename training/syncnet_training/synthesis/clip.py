@@ -77,7 +77,7 @@ def synthesize_clip(
     espeak-ng where it is installed. The same arguments give the same clip, to the byte, on one
     machine.
 
-    Raises ValueError if frames < 1, RuntimeError if espeak-ng is asked for and missing or broken.
+    Raises ValueError if frames < 1, SynthesisError if espeak-ng is asked for and missing or broken.
     """
     if frames < 1:
         raise ValueError(f"a clip needs at least one frame, not {frames}")

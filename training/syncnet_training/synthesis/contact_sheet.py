@@ -12,8 +12,8 @@ _TILE = 128  # pixels of a frame's side on the sheet
 def write_contact_sheet(folders: Sequence[Path], path: Path, *, columns: int = 8) -> None:
     """Write a JPEG or PNG with one row of `columns` frames, 0.16 s apart, from each clip folder.
 
-    Raises ValueError if `path` is neither JPEG nor PNG by its name, OSError if a frame can't be read
-    or `path` can't be written.
+    Raises ValueError if `path` is neither JPEG nor PNG by its name, OSError if a frame can't be
+    read or `path` can't be written.
     """
     if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise ValueError(f"{path}: a contact sheet is a .jpg or .png file")

@@ -3,8 +3,9 @@
 Run as a program of its own (standard library only): the C library keeps state between utterances,
 so only a fresh process gives the same sound for the same request.
 
-stdin: JSON {"library", "voice", "text", "rate", "pitch", "range", "seed"}. stdout: one line of JSON
-{"rate": Hz, "phonemes": [[first sample, IPA], ...]}, then 16-bit PCM. Exit status 3: no such voice.
+stdin: JSON {"library", "voice", "text", "rate", "pitch", "range", "seed"}; a voice that is
+not installed is replaced by its language, or by English. stdout: one line of JSON {"rate": Hz,
+"voice": the one taken, "phonemes": [[first sample, IPA], ...]}, then 16-bit PCM.
 """
 
 import ctypes
@@ -62,16 +63,21 @@ def _main() -> int:
     options = _PHONEME_EVENTS | _IPA_NAMES | _DONT_EXIT
     rate = library.espeak_Initialize(_SYNCHRONOUS, 0, None, options)
     if rate <= 0:
+        print("it can't be initialised; is its data installed?", file=sys.stderr)
         return 1
     library.espeak_SetSynthCallback(callback)
-    if library.espeak_SetVoiceByName(request["voice"].encode()) != 0:
-        return 3
+    for voice in (request["voice"], request["voice"].partition("+")[0], "en"):
+        if library.espeak_SetVoiceByName(voice.encode()) == 0:
+            break
+    else:
+        print("it has no English voice", file=sys.stderr)
+        return 1
     for parameter, key in ((_RATE, "rate"), (_PITCH, "pitch"), (_RANGE, "range")):
         library.espeak_SetParameter(parameter, request[key], 0)
     text = request["text"].encode()
     library.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, 0, 0, _UTF8, None, None)
     out = sys.stdout.buffer
-    out.write(json.dumps({"rate": rate, "phonemes": phonemes}).encode() + b"\n")
+    out.write(json.dumps({"rate": rate, "voice": voice, "phonemes": phonemes}).encode() + b"\n")
     out.write(sound)
     return 0
 

@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
+from syncnet_training.errors import SynthesisError
 from syncnet_training.synthesis.articulation import Sound
 from syncnet_training.synthesis.phonemes import PAUSE, from_ipa
 from syncnet_training.synthesis.texts import random_speaker, random_text
 
 SAMPLE_RATE = 16000
+_TIMEOUT_S = 120
 _BLOCK = 80  # samples per step of the energy curve: 5 ms
 
 
@@ -37,16 +39,15 @@ def library_path() -> str | None:
 def say_something(
     rng: np.random.Generator, seconds: float
 ) -> tuple[NDArray[np.float32], list[Sound], str]:
-    """At least `seconds` of random speech: samples (float32, 16 kHz), its sounds, the voice's name.
+    """`seconds` or a little more of random speech: samples, its sounds, the voice's name.
 
-    Raises RuntimeError if espeak-ng is missing or fails.
+    Samples are float32 at 16 kHz. Raises SynthesisError if espeak-ng is missing or fails.
     """
     rate = int(rng.integers(120, 215))
     language, text = random_text(rng, words=int(seconds * rate / 60 * 1.4) + 6)
-    voice = random_speaker(rng, language)
     request = {
         "library": library_path(),
-        "voice": voice,
+        "voice": random_speaker(rng, language),
         "text": text,
         "rate": rate,
         "pitch": int(rng.integers(20, 80)),
@@ -54,20 +55,22 @@ def say_something(
         "seed": int(rng.integers(2**31)),
     }
     if request["library"] is None:
-        raise RuntimeError("espeak-ng is not installed")
+        raise SynthesisError("espeak-ng is not installed (Debian and Ubuntu: package espeak-ng)")
     program = Path(__file__).with_name("espeak_process.py")
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", str(program)],
-        input=json.dumps(request).encode(),
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(
-            f"espeak-ng failed with voice {voice}: "
-            f"{done.stderr.decode(errors='replace').strip() or f'status {done.returncode}'}"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", str(program)],
+            input=json.dumps(request).encode(),
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=True,
         )
+    except subprocess.TimeoutExpired as error:
+        raise SynthesisError(f"espeak-ng did not finish within {_TIMEOUT_S} s") from error
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"status {error.returncode}"
+        raise SynthesisError(f"espeak-ng failed: {reason}") from error
     head, _, body = done.stdout.partition(b"\n")
     answer = json.loads(head)
     pcm = np.frombuffer(body, "<i2").astype(np.float32) / 32768
@@ -79,7 +82,7 @@ def say_something(
     wave = resample_poly(pcm, SAMPLE_RATE // divisor, played // divisor).astype(np.float32)
     starts = [(first / played, name) for first, name in answer["phonemes"]]
     wave = wave * (0.06 / (float(np.sqrt(np.mean(wave**2))) + 1e-6))
-    return *_lengthen_pauses(wave, to_sounds(starts, wave), rng), voice
+    return *_lengthen_pauses(wave, to_sounds(starts, wave), rng), answer["voice"]
 
 
 def _lengthen_pauses(
@@ -131,9 +134,8 @@ def to_sounds(starts: list[tuple[float, str]], wave: NDArray[np.float32]) -> lis
             end = _release(energy, start, end)
         if sounds and sounds[-1].end > start:
             before = sounds[-1]
-            sounds[-1] = Sound(
-                before.phoneme, before.start, max(start, before.start), before.strength
-            )
+            start = max(start, before.start)
+            sounds[-1] = Sound(before.phoneme, before.start, start, before.strength)
         elif sounds and sounds[-1].end < start:
             start = sounds[-1].end
         strength = 1.0
