@@ -24,7 +24,7 @@ SHIFTS = (0, +5, -3)  # frames by which the audio comes too early
 
 def main() -> int:
     """Print a row for every shift; return the exit status."""
-    table = Table("clip", "true offset", "measured offset", "confidence", "")
+    table = Table(SAMPLE.name, "true offset", "measured offset", "confidence", "")
     right = True
     print("starting a Triton server", file=sys.stderr)
     with (
@@ -36,13 +36,13 @@ def main() -> int:
             clip, what = SAMPLE, "as generated"
             if shift:
                 clip = Path(folder) / f"{shift}.mp4"
-                what = f"audio {abs(shift)} frames {'early' if shift > 0 else 'late'}"
+                what = f"audio moved {abs(shift)} frames {'ahead' if shift > 0 else 'back'}"
                 shift_audio(SAMPLE, clip, Fraction(-shift, FRAMES_PER_SECOND))
             result = client.score(clip)
             hit = result.offset_frames == shift
             right &= hit
             table.add_row(
-                f"{SAMPLE.name}, {what}",
+                what,
                 f"{shift:+d} frames",
                 f"{result.offset_frames:+d} frames, {result.offset_ms:+d} ms",
                 f"{result.confidence:.2f}",
