@@ -68,6 +68,12 @@ def _end_to_end(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
     return end_to_end.run(towers, folder, rounds=5 if full else 1, long_clip=True)
 
 
+def _precisions(towers: Any, _folder: Path, full: bool) -> dict[str, Any]:
+    from benchmarks import precisions
+
+    return precisions.run(towers, rounds=5 if full else 2)
+
+
 def _stages(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
     from benchmarks import stages
 
@@ -88,6 +94,7 @@ def _concurrent(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
 
 BENCHMARKS: dict[str, Callable[[Any, Path, bool], dict[str, Any]]] = {
     "end_to_end": _end_to_end,
+    "precisions": _precisions,
     "stages": _stages,
     "load": _load,
     "concurrent": _concurrent,

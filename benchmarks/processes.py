@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,13 @@ def measure(command: Sequence[str | Path], environment: dict[str, str] | None = 
         peak_mb=usage.ru_maxrss * 1024 / 1e6,
         stdout=stdout.decode(),
     )
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def tree_cpu_s(pid: int) -> float:

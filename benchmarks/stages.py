@@ -9,7 +9,6 @@ same mathematics in this process, in turn, both with what the defaults give them
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import InferenceServerClient
 
-from benchmarks.processes import BenchmarkError
+from benchmarks.processes import BenchmarkError, timed
 from benchmarks.record import ratios, summary
-from benchmarks.setup import FullSize, write_clip
+from benchmarks.setup import Clip, FullSize, write_clip
 from syncnet_client import GrpcOptions, SyncNetClient
 from syncnet_client.chunks import Chunker
 from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT, FRAMES_PER_SECOND
@@ -40,8 +39,6 @@ _STAGES = {
     "audio_tower": ("audio_tower",),
     "scoring": ("shift_distance", "sync_metrics"),
 }
-
-Clip = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]
 
 
 def run(full_size: FullSize, folder: Path, *, rounds: int) -> dict[str, Any]:
@@ -65,8 +62,8 @@ def run(full_size: FullSize, folder: Path, *, rounds: int) -> dict[str, Any]:
             raise BenchmarkError(f"server and direct calls differ by {difference:.2g}")
         served_s, direct_s = [], []
         for _ in range(rounds):
-            direct_s.append(_timed(lambda: direct.score(clip)))
-            served_s.append(_timed(lambda: _through_server(client, clip)))
+            direct_s.append(timed(lambda: direct.score(clip)))
+            served_s.append(timed(lambda: _through_server(client, clip)))
         stages = [_stages(server, one_by_one, clip) for _ in range(rounds)]
     table = {"decode": summary(decode_s), "crop": summary(crop_s)}
     table |= {name: summary([one[name] for one in stages]) for name in stages[0]}
@@ -137,17 +134,11 @@ def _through_server(client: SyncNetClient, clip: Clip) -> npt.NDArray[np.float64
     return np.array(client.score(clip, crop="none").speaker.mean_distances)
 
 
-def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def _stages(server: Server, client: SyncNetClient, clip: Clip) -> dict[str, float]:
     """Seconds in each model, and in the transport: what the client waits beyond the ensemble."""
     with InferenceServerClient(server.grpc_url) as triton:
         before = _statistics(triton)
-        total_s = _timed(lambda: _through_server(client, clip))
+        total_s = timed(lambda: _through_server(client, clip))
         after = _statistics(triton)
     spent = {name: after[name] - before[name] for name in after}
     stages = {stage: sum(spent[model] for model in models) for stage, models in _STAGES.items()}
