@@ -98,6 +98,16 @@ def test_audio_is_embedded_as_published() -> None:
         )
 
 
+def test_the_towers_compile_in_one_piece() -> None:
+    network = SyncNet.of_width(NARROW)
+    windows = video_windows(torch.zeros(2, 6, 224, 224, 3, dtype=torch.uint8))
+    mfcc = torch.randn(3, 13, 20)
+    for embed, batch in ((embed_video, windows), (embed_audio, mfcc)):
+        # fullgraph: an error where Python breaks the graph; what backend compiles it is no matter.
+        compiled = torch.compile(embed, fullgraph=True, backend="eager")
+        torch.testing.assert_close(compiled(network, batch), embed(network, batch))
+
+
 # Objective
 
 

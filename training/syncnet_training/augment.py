@@ -158,7 +158,7 @@ def _patches(rng: Generator) -> list[tuple[int, int, NDArray[np.uint8]]]:
         else:
             texture = rng.uniform(0, 255, 3) + rng.normal(0, rng.uniform(0, 40), (4, 4, 3))
             tiles = texture.clip(0, 255).astype(np.uint8)
-            patches.append((x, y, cv2.resize(tiles, (width, height))))
+            patches.append((x, y, np.asarray(cv2.resize(tiles, (width, height)), np.uint8)))
     return patches
 
 
