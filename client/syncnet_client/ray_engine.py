@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,7 @@ __all__ = ["score_clips_on_ray"]
 
 # A block is the unit of work: what a dying worker loses. The scheduler slows down with very many.
 MOST_BLOCKS = 10_000
+CONNECT_TIMEOUT_S = 10.0
 
 # Errors that say nothing about a clip and end everything. They come back as values, since Ray
 # would turn what is raised into errors of its own.
@@ -109,6 +111,8 @@ def _connected(address: str | None) -> Iterator[Any]:
     ray = require("ray", extra="ray")
     require("ray.data", extra="ray")
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what matters is raised
+    if address is not None:
+        _check_reachable(address)
     try:
         ray.init(address, include_dashboard=None if address else False, log_to_driver=False,
                  logging_level="ERROR")  # fmt: skip
@@ -118,6 +122,17 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Fail within seconds where Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdecimal()):
+        return  # such as "auto", which Ray resolves
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise SyncNetError(f"no Ray cluster answers at {address}: {error.strerror}") from error
 
 
 def _records(
