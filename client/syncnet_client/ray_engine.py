@@ -132,7 +132,9 @@ def _check_reachable(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        raise SyncNetError(f"no Ray cluster answers at {address}: {error.strerror}") from error
+        raise SyncNetError(
+            f"no Ray cluster answers at {address}: {error.strerror or error}"
+        ) from error
 
 
 def _records(
