@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from syncnet_export.checkpoint import load_checkpoint
-from syncnet_export.network import SyncNet
+from syncnet_export.checkpoint import load_checkpoint, save_checkpoint
+from syncnet_export.network import SyncNet, random_checkpoint
 from syncnet_training import evaluate
 from syncnet_training.augment import augment_audio, augment_video
 from syncnet_training.cli import main
@@ -470,3 +470,46 @@ def test_errors_are_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path
+) -> str:
+    """Run `syncnet-train` and return its stdout; it must succeed."""
+    monkeypatch.setattr("sys.argv", ["syncnet-train", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert not exit_.value.code
+    return capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("oracle")
+def test_evaluate_prints_a_table_or_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    save_checkpoint(weights, random_checkpoint(width=NARROW))
+    clip = timed_clip("clip", 0)
+    monkeypatch.setattr("syncnet_training.synthesis.synthesize_clip", lambda *_: clip)
+    table = command(capsys, monkeypatch, "evaluate", weights, "--count", "2")
+    assert "2 of 2 exact" in table
+    report = json.loads(command(capsys, monkeypatch, "evaluate", weights, "--count", "2", "--json"))
+    assert [clip["offset"] for clip in report["clips"]] == [
+        clip["shift"] for clip in report["clips"]
+    ]
+    monkeypatch.setattr("syncnet_training.real.read_talking_head", lambda _: clip)
+    real = command(capsys, monkeypatch, "evaluate", weights, "--clips", "a.mp4", "--json")
+    assert json.loads(real)[0]["follows"] is True
+
+
+def test_profile_prints_json(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--batch", "4", "--steps", "1", "--width", str(NARROW), "--workers", "0", "--json"]
+    report = json.loads(command(capsys, monkeypatch, "profile", "--data", data, *options))
+    assert report["batch"] == 4
+    assert [part["name"] for part in report["loader"]] == [
+        "JPEG load",
+        "audio load",
+        "preprocessing",
+    ]
