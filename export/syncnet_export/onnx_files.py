@@ -38,7 +38,7 @@ def write_model(model: onnx.ModelProto, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def read_model(path: Path, *, weights: bool = True) -> onnx.ModelProto:
+def read_model(path: Path) -> onnx.ModelProto:
     """Read an ONNX file.
 
     Raises:
@@ -47,7 +47,7 @@ def read_model(path: Path, *, weights: bool = True) -> onnx.ModelProto:
     if not path.is_file():
         raise ExportError(f"no such file: {path}")
     try:
-        return onnx.load(path, load_external_data=weights)
+        return onnx.load(path)
     except Exception as error:  # protobuf raises its own DecodeError, which onnx does not wrap
         raise ExportError(f"{path}: not an ONNX file: {error}") from error
 

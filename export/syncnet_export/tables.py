@@ -59,8 +59,9 @@ def score_table(report: Report) -> Table:
 
 def metadata_table(files: Sequence[tuple[Path, TowerMetadata]]) -> Table:
     """What files say about themselves."""
-    table = Table(show_lines=True)
-    for column in ("file", "precision", "checkpoint", "exporter", "calibrated on", "licence"):
+    licences = sorted({metadata.licence for _, metadata in files})
+    table = Table(caption="\n".join(licences), caption_justify="left")
+    for column in ("file", "precision", "checkpoint", "exporter", "calibrated on"):
         table.add_column(column, overflow="fold")
     for path, metadata in files:
         table.add_row(
@@ -69,7 +70,6 @@ def metadata_table(files: Sequence[tuple[Path, TowerMetadata]]) -> Table:
             metadata.checkpoint_sha256[:12],
             metadata.exporter,
             metadata.calibration or "-",
-            metadata.licence,
         )
     return table
 
