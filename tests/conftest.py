@@ -4,6 +4,8 @@
     narrow_checkpoint   a file of it
     narrow_repository   copy of the model repository with its towers exported as version 1
     server              `syncnet_server.Server` on that repository, ready
+    talking_clip        1.2 s of video in the size of a face crop, with sound
+    all_precisions      such a repository with fp32, fp16 and int8 towers, and its `Build`
 
 All last for the whole session. The server's log must not hold errors in the end.
 """
@@ -16,9 +18,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from talking_clip import write_clip
 from torch import Tensor
 
-from syncnet_export.building import build
+from syncnet_export.building import Build, build
 from syncnet_export.network import random_checkpoint
 from syncnet_server import Server
 from syncnet_server.log import is_problem
@@ -54,6 +57,31 @@ def narrow_repository(narrow_checkpoint: Path, tmp_path_factory: pytest.TempPath
     shutil.copytree(MODEL_REPOSITORY, repository, ignore=own_versions)
     build(narrow_checkpoint, model_repository=repository, version=1, replace=True)
     return repository
+
+
+@pytest.fixture(scope="session")
+def talking_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("talking") / "clip.mp4")
+
+
+@pytest.fixture(scope="session")
+def all_precisions(
+    narrow_repository: Path,
+    narrow_checkpoint: Path,
+    talking_clip: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Build]:
+    repository = tmp_path_factory.mktemp("precisions") / "model_repository"
+    shutil.copytree(narrow_repository, repository)
+    result = build(
+        narrow_checkpoint,
+        model_repository=repository,
+        version=1,
+        precisions=["fp32", "fp16", "int8"],
+        calibrate=[talking_clip],
+        replace=True,
+    )
+    return repository, result
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ import pytest
 import torch
 from conftest import MODEL_REPOSITORY, NARROW_WIDTH
 from onnx import TensorProto, numpy_helper
-from talking_clip import write_clip
 from torch import Tensor
 
 from syncnet_export import (
@@ -27,6 +26,7 @@ from syncnet_export import (
     load_checkpoint,
     save_checkpoint,
 )
+from syncnet_export.building import Build
 from syncnet_export.cli import main
 from syncnet_export.fp16 import to_fp16
 from syncnet_export.inputs import Inputs, published_embeddings, seeded_inputs
@@ -95,27 +95,9 @@ def repository(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4")
-
-
-@pytest.fixture(scope="module")
-def all_precisions(
-    narrow_checkpoint: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def exported(all_precisions: tuple[Path, Build]) -> Path:
     """A repository whose version 1 has every precision; read only."""
-    target = tmp_path_factory.mktemp("precisions") / "model_repository"
-    shutil.copytree(MODEL_REPOSITORY, target, ignore=shutil.ignore_patterns("[2-9]", ".*"))
-    precisions = ["fp32", "fp16", "int8"]
-    build(
-        narrow_checkpoint,
-        model_repository=target,
-        version=1,
-        precisions=precisions,
-        calibrate=[clip],
-        replace=True,
-    )
-    return target
+    return all_precisions[0]
 
 
 def files_below(folder: Path) -> set[str]:
@@ -382,9 +364,9 @@ def test_newer_graphs_than_triton_reads_are_refused(
 
 
 def test_all_precisions_are_verified_and_say_what_they_are(
-    all_precisions: Path, narrow_checkpoint: Path
+    exported: Path, narrow_checkpoint: Path
 ) -> None:
-    files = find_files(all_precisions, 1)
+    files = find_files(exported, 1)
     assert [file.precision for file in files] == [FP32, FP32, FP16, FP16, INT8, INT8]
     sha256 = load_checkpoint(narrow_checkpoint).sha256
     for file in files:
@@ -459,7 +441,7 @@ def test_what_fails_verification_is_not_installed(
     monkeypatch.setattr(building, "to_fp16", spoil)
     before = files_below(repository)
     with pytest.raises(VerificationError, match=r"nothing was installed: .*fp16"):
-        build(narrow_checkpoint, model_repository=repository, precisions=["fp32", "fp16"])
+        build(narrow_checkpoint, model_repository=repository, precisions=["fp16"])
     assert files_below(repository) == before
     assert not list(repository.glob("*/.*"))
 
@@ -472,13 +454,13 @@ def test_a_folder_that_is_no_model_repository_is_refused(
 
 
 def test_a_pair_of_two_checkpoints_is_refused(
-    all_precisions: Path, repository: Path, tmp_path: Path, command: Command
+    exported: Path, repository: Path, tmp_path: Path, command: Command
 ) -> None:
     other = tmp_path / "other.safetensors"
     save_checkpoint(other, random_checkpoint(seed=9, width=NARROW_WIDTH))
     build(other, model_repository=repository, version=1)
     shutil.copy(
-        all_precisions / "audio_tower" / "1" / "model.onnx",
+        exported / "audio_tower" / "1" / "model.onnx",
         repository / "audio_tower" / "1" / "model.onnx",
     )
     with pytest.raises(ExportError, match="different checkpoints"):
@@ -490,9 +472,9 @@ def test_a_pair_of_two_checkpoints_is_refused(
         assert "different checkpoints" in errors
 
 
-def test_half_a_pair_is_refused(all_precisions: Path, repository: Path) -> None:
+def test_half_a_pair_is_refused(exported: Path, repository: Path) -> None:
     (repository / "video_tower" / "1").mkdir(exist_ok=True)
-    shutil.copy(all_precisions / "video_tower" / "1" / "model.onnx", repository / "video_tower/1")
+    shutil.copy(exported / "video_tower" / "1" / "model.onnx", repository / "video_tower/1")
     with pytest.raises(ExportError, match="half a pair of fp32 towers"):
         find_files(repository, 1)
 
@@ -500,9 +482,9 @@ def test_half_a_pair_is_refused(all_precisions: Path, repository: Path) -> None:
 # Verification
 
 
-def test_scores_are_compared_on_clips(all_precisions: Path, network: SyncNet, clip: Path) -> None:
+def test_scores_are_compared_on_clips(exported: Path, network: SyncNet, talking_clip: Path) -> None:
     report = verify(
-        find_files(all_precisions, 1), network, clips=[clip], model_repository=all_precisions
+        find_files(exported, 1), network, clips=[talking_clip], model_repository=exported
     )
     assert report.failures == []
     assert {check.inputs for check in report.embeddings} == {"seeded", "clip.mp4"}
@@ -513,13 +495,11 @@ def test_scores_are_compared_on_clips(all_precisions: Path, network: SyncNet, cl
     assert 0 < int8.confidence_error < 0.05
 
 
-def test_other_weights_fail_verification(
-    all_precisions: Path, tmp_path: Path, command: Command
-) -> None:
+def test_other_weights_fail_verification(exported: Path, tmp_path: Path, command: Command) -> None:
     other = tmp_path / "other.safetensors"
     save_checkpoint(other, random_checkpoint(seed=9, width=NARROW_WIDTH))
     status, output, errors = command(
-        "verify", "--weights", other, "--model-repository", all_precisions, "--json"
+        "verify", "--weights", other, "--model-repository", exported, "--json"
     )
     assert status == 1
     report = json.loads(output)
@@ -529,11 +509,11 @@ def test_other_weights_fail_verification(
 
 
 def test_verify_and_inspect_from_the_command_line(
-    all_precisions: Path, narrow_checkpoint: Path, clip: Path, command: Command
+    exported: Path, narrow_checkpoint: Path, talking_clip: Path, command: Command
 ) -> None:
-    repository = ("--model-repository", all_precisions)
+    repository = ("--model-repository", exported)
     status, output, errors = command(
-        "verify", clip, "--weights", narrow_checkpoint, "--json", *repository
+        "verify", talking_clip, "--weights", narrow_checkpoint, "--json", *repository
     )
     assert (status, errors) == (0, "")
     report = json.loads(output)
@@ -564,16 +544,16 @@ def test_a_file_from_elsewhere_has_no_metadata(
         read_model(tmp_path / "model.onnx")
 
 
-def test_nan_does_not_pass(network: SyncNet, all_precisions: Path, tmp_path: Path) -> None:
+def test_nan_does_not_pass(network: SyncNet, exported: Path, tmp_path: Path) -> None:
     files: list[TowerFile] = []
-    for file in find_files(all_precisions, 1)[:2]:
+    for file in find_files(exported, 1)[:2]:
         model = read_model(file.path)
         bias = next(t for t in model.graph.initializer if t.name.endswith(".bias"))
         values = np.full_like(numpy_helper.to_array(bias), np.nan)
         bias.CopyFrom(numpy_helper.from_array(values, bias.name))
         write_model(model, tmp_path / f"{file.spec.name}.onnx")
         files.append(TowerFile(file.spec, FP32, tmp_path / f"{file.spec.name}.onnx"))
-    report = verify(files, network, model_repository=all_precisions)
+    report = verify(files, network, model_repository=exported)
     assert len(report.failures) == 2
 
 
@@ -581,11 +561,11 @@ def test_nan_does_not_pass(network: SyncNet, all_precisions: Path, tmp_path: Pat
 
 
 def test_build_from_the_command_line(
-    repository: Path, narrow_checkpoint: Path, clip: Path, command: Command
+    repository: Path, narrow_checkpoint: Path, talking_clip: Path, command: Command
 ) -> None:
     status, output, errors = command(
         *("build", "--weights", narrow_checkpoint, "--model-repository", repository),
-        *("--precision", "fp32", "int8", "--calibrate", clip),
+        *("--precision", "fp32", "int8", "--calibrate", talking_clip),
     )
     assert (status, errors) == (0, "")
     assert installed_versions(repository) == [2]
