@@ -1,0 +1,67 @@
+"""Version 1 of the towers, as it ships: the committed export is that of the committed weights."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from conftest import MODEL_REPOSITORY
+
+from syncnet_export import build, load_checkpoint
+from syncnet_export.metadata import read_metadata
+from syncnet_training.evaluate import EvaluationClip, evaluate_synthetic
+from syncnet_training.synthesis import synthesize_clip
+
+WEIGHTS = Path(__file__).parents[1] / "training" / "weights" / "syncnet_v1.safetensors"
+TOWERS = {"video_tower": "VIDEO_EMBEDDINGS", "audio_tower": "AUDIO_EMBEDDINGS"}
+MAX_BYTES = 8_000_000  # of both towers: they are tracked in git
+
+
+def shipped(tower: str) -> Path:
+    return MODEL_REPOSITORY / tower / "1" / "model.onnx"
+
+
+def embeddings(path: Path, tower: str) -> np.ndarray:
+    """What a tower makes of seeded input."""
+    rng = np.random.default_rng(11)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    if tower == "video_tower":
+        feed = {"FRAMES": rng.integers(0, 256, (1, 8, 224, 224, 3), dtype=np.uint8)}
+    else:
+        feed = {"MFCC": rng.normal(0, 10, (1, 6, 13, 20)).astype(np.float32)}
+    (output,) = session.run([TOWERS[tower]], feed)
+    return np.asarray(output)
+
+
+def test_exporting_the_committed_weights_gives_the_shipped_towers(tmp_path: Path) -> None:
+    repository = tmp_path / "model_repository"
+    shutil.copytree(MODEL_REPOSITORY, repository, ignore=shutil.ignore_patterns("*.onnx"))
+    built = build(WEIGHTS, model_repository=repository, version=1, replace=True)
+    assert len(built.files) == len(TOWERS)
+    for file in built.files:
+        tower = file.spec.name
+        np.testing.assert_allclose(
+            embeddings(file.path, tower), embeddings(shipped(tower), tower), rtol=1e-4, atol=1e-4
+        )
+        assert read_metadata(shipped(tower)).checkpoint_sha256 == built.checkpoint_sha256
+
+
+def test_the_shipped_towers_are_small() -> None:
+    assert sum(shipped(tower).stat().st_size for tower in TOWERS) <= MAX_BYTES
+
+
+@pytest.mark.slow
+def test_the_shipped_weights_find_offsets_they_have_never_seen() -> None:
+    """A small part of `syncnet-train evaluate`; the whole of it is in the model card."""
+    clips = [synthesize_clip(seed, 8 * 25 + 20) for seed in range(777_000, 777_003)]
+    report = evaluate_synthetic(
+        load_checkpoint(WEIGHTS).network(),
+        [
+            EvaluationClip(f"clip {index}", clip.frames, clip.samples)
+            for index, clip in enumerate(clips)
+        ],
+        seed=1,
+    )
+    assert report.within_one == len(clips)
+    assert report.wrong_audio_below >= 0.9
