@@ -13,6 +13,7 @@ All last for the whole session. The server's log must not hold errors in the end
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,10 @@ from syncnet_export.building import Build, build
 from syncnet_export.network import random_checkpoint
 from syncnet_server import Server
 from syncnet_server.log import is_problem
+
+# A shell that runs the tests in the background lets them ignore Ctrl-C, and what they start would
+# inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MODEL_REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
 NARROW_WIDTH = 1 / 16

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -130,18 +131,24 @@ def test_a_bar_on_a_terminal(fake: FakeTriton, folder: Path) -> None:
         env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
     )
     os.close(theirs)
-    shown = b""
-    with process:
+    with process, ThreadPoolExecutor(1) as pool:
+        screen = pool.submit(_read_terminal, ours)  # it blocks the writer when nobody reads
         assert process.stdout is not None
         records = [json.loads(line) for line in process.stdout]
-        with contextlib.suppress(OSError):  # Linux reports the end of a terminal as an error
-            while data := os.read(ours, 4096):
-                shown += data
+        shown = screen.result()
     os.close(ours)
     assert process.returncode == 1
     assert len(records) == 4
     assert b"4/4" in shown
     assert b"x real time" in shown
+
+
+def _read_terminal(descriptor: int) -> bytes:
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux reports the end of a terminal as an error
+        while data := os.read(descriptor, 4096):
+            shown += data
+    return shown
 
 
 def test_figure_and_overlay(fake: FakeTriton, folder: Path, tmp_path: Path) -> None:
