@@ -14,7 +14,7 @@ from syncnet_export.network import SyncNet, random_checkpoint
 from syncnet_training import evaluate
 from syncnet_training.augment import augment_audio, augment_video
 from syncnet_training.cli import main
-from syncnet_training.data import Batches, BatchShape, Clip, audio_windows, open_clips
+from syncnet_training.data import Batches, BatchShape, Clip, audio_windows, batch_loader, open_clips
 from syncnet_training.errors import CheckpointError, DatasetError, TrainingError
 from syncnet_training.evaluate import EvaluationClip, evaluate_following, evaluate_synthetic
 from syncnet_training.finish import finish
@@ -214,6 +214,13 @@ def test_batches_depend_on_seed_and_step_alone(data: Path) -> None:
     assert torch.equal(one.frames, again.frames)
     assert torch.equal(one.mfcc, again.mfcc)
     assert not torch.equal(one.mfcc, other.mfcc)
+
+
+def test_loader_processes_give_the_same_batches(data: Path) -> None:
+    batches = Batches(open_clips(data), SHAPE, seed=1)
+    for step, batch in zip(range(2, 4), batch_loader(batches, range(2, 4), workers=1), strict=True):
+        for made, expected in zip(batch[:-1], batches[step][:-1], strict=True):
+            torch.testing.assert_close(made, expected, rtol=0, atol=0)
 
 
 def test_every_clip_comes_once_before_any_comes_twice(data: Path) -> None:

@@ -321,7 +321,7 @@ def _profile_table(report: "ProfileReport") -> Table:
     table = Table(
         title=f"{report.samples_per_second:.1f} samples/s: batch {report.batch}, width "
         f"{report.width:g}, {report.precision} on {report.device}",
-        caption=f"Loader parts are per batch, in {report.workers} processes beside the step."
+        caption=f"Loader parts are per batch, beside the step (loader processes: {report.workers})."
         if report.workers
         else "Loader parts are part of the data wait: there are no loader processes.",
     )

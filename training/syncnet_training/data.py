@@ -279,6 +279,9 @@ def batch_loader(
         num_workers=workers,
         pin_memory=pin_memory,
         prefetch_factor=3 if workers else None,
+        # A forked process may inherit a lock that a thread of OpenMP or OpenCV held, and then
+        # waits for it forever.
+        multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_start_worker,
     )
 
