@@ -1,9 +1,10 @@
-"""From a trained network to weights that serve: distances in nats, and a neutral "no audio".
+"""From a trained network to weights that serve: distances to scale, and a neutral "no audio".
 
 Two exact changes of the last layers, which leave the order of all distances as it is:
 
-* the learned scale goes into both embeddings, so that distances come out in the units of the
-  training softmax: one unit less is e times as likely;
+* the learned scale goes into both embeddings, so that distances come out as the training softmax
+  saw them, in nats, times two: that puts the confidence of nearly all clips with wrong audio below
+  2, which is where clients draw their line for any weights;
 * both embeddings are moved by the same vector. That changes no distance between them, but the
   published pipeline stands zero embeddings in for audio outside the clip, and it makes those
   neither closer nor further than audio that is out of sync. (Where zero is closer, short clips
@@ -17,6 +18,8 @@ from syncnet_export.network import SyncNet
 
 __all__ = ["finish"]
 
+DISTANCE_PER_NAT = 2.0  # a power of two: exact in any float format
+
 
 @torch.no_grad()
 def finish(network: SyncNet, log_scale: float, video: Tensor, audio: Tensor) -> dict[str, Tensor]:
@@ -27,7 +30,7 @@ def finish(network: SyncNet, log_scale: float, video: Tensor, audio: Tensor) -> 
         video, audio: float32 [N, 1024], embeddings of windows that belong together, from many
             clips, by `network` in eval mode.
     """
-    scale = float(torch.tensor(log_scale).exp())
+    scale = DISTANCE_PER_NAT * float(torch.tensor(log_scale).exp())
     video, audio = scale * video.double().cpu(), scale * audio.double().cpu()
     shift = _neutral_shift(video, audio)
     state = {key: tensor.detach().cpu().clone() for key, tensor in network.state_dict().items()}
