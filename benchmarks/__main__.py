@@ -20,7 +20,7 @@ def main() -> int:
         description="Measure speed on this machine. Nothing else should run meanwhile.",
     )
     parser.add_argument(
-        "--full", action="store_true", help="more runs and wider sweeps; about an hour on 2 cores"
+        "--full", action="store_true", help="more runs, wider sweeps, a clip of 10 minutes"
     )
     parser.add_argument(
         "--gpu", action="store_true", help="the video tower on a GPU, in every runtime there is"
@@ -65,7 +65,7 @@ def _cpu(results: Path, command: str, *, full: bool, only: str | None) -> None:
 def _end_to_end(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
     from benchmarks import end_to_end
 
-    return end_to_end.run(towers, folder, rounds=5 if full else 1, long_clip=True)
+    return end_to_end.run(towers, folder, rounds=3 if full else 1, long_clip=full)
 
 
 def _precisions(towers: Any, _folder: Path, full: bool) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _precisions(towers: Any, _folder: Path, full: bool) -> dict[str, Any]:
 def _stages(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
     from benchmarks import stages
 
-    return stages.run(towers, folder, rounds=7 if full else 2)
+    return stages.run(towers, folder, rounds=5 if full else 2)
 
 
 def _load(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _load(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
 def _concurrent(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
     from benchmarks import concurrent
 
-    return concurrent.run(towers, folder, rounds=4 if full else 1)
+    return concurrent.run(towers, folder, rounds=2 if full else 1)
 
 
 BENCHMARKS: dict[str, Callable[[Any, Path, bool], dict[str, Any]]] = {
