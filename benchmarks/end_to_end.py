@@ -88,7 +88,9 @@ def run(full_size: FullSize, folder: Path, *, rounds: int, long_clip: bool) -> d
 def _reference(clip: Path, full_size: FullSize) -> list[float]:
     network = load_checkpoint(full_size.weights).network()
     images, samples = published.decode(clip)
-    mean = published.mean_distances(images, samples, network, batch=20, device=torch.device("cpu"))
+    cpu = torch.device("cpu")
+    with torch.inference_mode():
+        mean = published.mean_distances(images, samples, network, batch=20, device=cpu)
     return [float(value) for value in mean]
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.record import summary
+from benchmarks.setup import copy_repository
 from syncnet_client.contract import FRAME_SIZE, WINDOW_FRAMES
 from syncnet_export import build
 from syncnet_export.network import SyncNet, random_checkpoint
@@ -146,9 +147,7 @@ def _configurations(
 
     weights = folder / "random.safetensors"
     save_file({key: value.cpu() for key, value in network.state_dict().items()}, weights)
-    repository = folder / "model_repository"
-    for tower_name in ("video_tower", "audio_tower"):
-        (repository / tower_name).mkdir(parents=True)
+    repository = copy_repository(folder)
     build(weights, model_repository=repository, version=1, precisions=("fp32", "fp16"))
     files = [file for file in find_files(repository, 1) if file.spec is VIDEO]
     for provider, label in _providers(device):

@@ -27,7 +27,7 @@ from syncnet_server import Server, load_model_module
 
 Tensors = dict[str, npt.NDArray[Any]]
 
-FULL_CONCURRENCIES, QUICK_CONCURRENCIES = (1, 2, 4, 8), (1, 2, 4)
+FULL_CONCURRENCIES, QUICK_CONCURRENCIES = (1, 2, 4), (1, 2)
 FULL_CHUNKS, QUICK_CHUNKS = (10, 30, 60, 120), (30, 60)
 
 
@@ -41,7 +41,7 @@ def run(full_size: FullSize, folder: Path, *, profile: str | None, full: bool) -
         full: the whole grids, with more requests for each point.
     """
     concurrencies = FULL_CONCURRENCIES if full else QUICK_CONCURRENCIES
-    requests = 12 if full else 4
+    requests = 6 if full else 3
     tensors = model_tensors(full_size.model_repository, DEFAULT_CHUNK)
     unbatched = _without_dynamic_batching(full_size.model_repository, folder / "unbatched")
     (folder / "perf_analyzer").mkdir()

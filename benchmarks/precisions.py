@@ -38,7 +38,9 @@ def run(full_size: FullSize, *, rounds: int) -> dict[str, Any]:
     device = torch.device("cpu")
 
     def pytorch() -> list[float]:
-        return mean_distances(bgr, sound, network, batch=20, device=device).tolist()
+        with torch.inference_mode():
+            mean = mean_distances(bgr, sound, network, batch=20, device=device)
+        return [float(value) for value in mean]
 
     seconds: dict[str, list[float]] = {"pytorch": [], "fp32": [], "int8": []}
     with (

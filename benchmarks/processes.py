@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+_POLL_S = 0.02
 
 
 class BenchmarkError(RuntimeError):
@@ -27,37 +30,45 @@ class Usage:
     stdout: str
 
 
-def measure(command: Sequence[str | Path], environment: dict[str, str] | None = None) -> Usage:
+def measure(command: Sequence[str | Path]) -> Usage:
     """Run a command to its end.
 
     Raises:
         BenchmarkError: it failed.
     """
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **(environment or {})},
-    )
-    # Both ends are small; reading one after the other cannot block.
-    assert process.stdout is not None
-    assert process.stderr is not None
-    stdout, stderr = process.stdout.read(), process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall_s = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stdout.close()
-    process.stderr.close()
-    if process.returncode != 0:
-        lines = stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise BenchmarkError(f"{' '.join(map(str, command))}: {lines[-1]}")
-    return Usage(
-        wall_s=wall_s,
-        cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_mb=usage.ru_maxrss * 1024 / 1e6,
-        stdout=stdout.decode(),
-    )
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        started = time.perf_counter()
+        process = subprocess.Popen([str(part) for part in command], stdout=stdout, stderr=stderr)
+        peak_mb = 0.0
+        while True:
+            # The kernel's own account of a finished child, ru_maxrss, begins with the memory of the
+            # process it was forked from; this one begins with the program.
+            peak_mb = max(peak_mb, _peak_mb(process.pid))
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                break
+            time.sleep(_POLL_S)
+        wall_s = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        stdout.seek(0)
+        stderr.seek(0)
+        if process.returncode != 0:
+            lines = stderr.read().decode(errors="replace").strip().splitlines() or ["no message"]
+            raise BenchmarkError(f"{' '.join(map(str, command))}: {lines[-1]}")
+        return Usage(
+            wall_s=wall_s,
+            cpu_s=usage.ru_utime + usage.ru_stime,
+            peak_mb=peak_mb,
+            stdout=stdout.read().decode(),
+        )
+
+
+def _peak_mb(pid: int) -> float:
+    """The largest resident set that a running program has had; 0 when it has just ended."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -3,8 +3,9 @@
 Every frame goes to disk as a JPEG file and is read back, the audio goes through a WAV file, the
 windows of the clip go through the Conv3d network in PyTorch in batches of 20, the audio windows
 through the other tower likewise, and a loop over the windows compares each with the audio at every
-shift (Chung & Zisserman, 2016). Prints the mean distance at every shift, the offset and the
-confidence as JSON.
+shift (Chung & Zisserman, 2016). As in the published evaluation, frames take the detour over float64
+and nothing tells PyTorch that no gradients are wanted. Prints the mean distance at every shift, the
+offset and the confidence as JSON.
 
     python -m benchmarks.published CLIP --weights WEIGHTS [--batch 20] [--device cpu]
 """
@@ -65,18 +66,20 @@ def through_files(images: Images, samples: Samples, folder: Path) -> tuple[Image
 def mean_distances(
     images: Images, samples: Samples, network: SyncNet, *, batch: int, device: torch.device
 ) -> torch.Tensor:
-    """Mean distance of the clip's video to its audio at shifts -10 to +10, float [21]."""
-    video = torch.from_numpy(images).permute(3, 0, 1, 2).float()
+    """Mean distance of the clip's video to its audio at shifts -10 to +10, float [21].
+
+    Gradients are tracked unless the caller is in `torch.inference_mode()`.
+    """
+    video = torch.from_numpy(images.astype(np.float64)).permute(3, 0, 1, 2).float()
     coefficients = torch.from_numpy(mfcc(samples, 16_000).T.astype(np.float32))
     windows = min(len(images), len(samples) // 640) - 5
     video_parts, audio_parts = [], []
-    with torch.inference_mode():
-        for start in range(0, windows, batch):
-            rows = range(start, min(windows, start + batch))
-            frames = torch.stack([video[:, row : row + 5] for row in rows])
-            video_parts.append(network.forward_video(frames.to(device)).cpu())
-            sound = torch.stack([coefficients[None, :, 4 * row : 4 * row + 20] for row in rows])
-            audio_parts.append(network.forward_audio(sound.to(device)).cpu())
+    for start in range(0, windows, batch):
+        rows = range(start, min(windows, start + batch))
+        frames = torch.stack([video[:, row : row + 5] for row in rows])
+        video_parts.append(network.forward_video(frames.to(device)).detach().cpu())
+        sound = torch.stack([coefficients[None, :, 4 * row : 4 * row + 20] for row in rows])
+        audio_parts.append(network.forward_audio(sound.to(device)).detach().cpu())
     video_embeddings, audio_embeddings = torch.cat(video_parts), torch.cat(audio_parts)
     padded = torch.nn.functional.pad(audio_embeddings, (0, 0, VSHIFT, VSHIFT))
     distances = [

@@ -44,10 +44,16 @@ def full_size(folder: Path, precisions: tuple[str, ...] = ("fp32", "int8")) -> F
     """Export seeded random weights of the published layout into a copy of the repository."""
     weights = folder / "random.safetensors"
     save_file(random_checkpoint(seed=0), weights)
-    repository = folder / "model_repository"
-    shutil.copytree(default_model_repository(), repository, ignore=_exported_towers)
+    repository = copy_repository(folder)
     built = build(weights, model_repository=repository, version=1, precisions=precisions)
     return FullSize(repository, weights, built.checkpoint_sha256)
+
+
+def copy_repository(folder: Path) -> Path:
+    """Copy the model repository into a folder, without the towers."""
+    repository = folder / "model_repository"
+    shutil.copytree(default_model_repository(), repository, ignore=_exported_towers)
+    return repository
 
 
 def write_clip(path: Path, frames: int, samples: int) -> None:

@@ -40,6 +40,14 @@ def unexpected_errors(log: str) -> list[str]:
     return [line for line in log.splitlines() if is_problem(line, "E")]
 
 
+def copy_model_repository(folder: Path) -> Path:
+    """Copy the model repository as it ships, without this machine's own exports."""
+    repository = folder / "model_repository"
+    own_versions = shutil.ignore_patterns("[2-9]", "[1-9][0-9]*", ".*", "__pycache__")
+    shutil.copytree(MODEL_REPOSITORY, repository, ignore=own_versions)
+    return repository
+
+
 @pytest.fixture(scope="session")
 def narrow_weights() -> dict[str, Tensor]:
     return random_checkpoint(seed=1, width=NARROW_WIDTH)
@@ -56,10 +64,7 @@ def narrow_checkpoint(
 
 @pytest.fixture(scope="session")
 def narrow_repository(narrow_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    repository = tmp_path_factory.mktemp("narrow") / "model_repository"
-    # Versions from 2 on are this machine's own exports.
-    own_versions = shutil.ignore_patterns("[2-9]", "[1-9][0-9]*", ".*", "__pycache__")
-    shutil.copytree(MODEL_REPOSITORY, repository, ignore=own_versions)
+    repository = copy_model_repository(tmp_path_factory.mktemp("narrow"))
     build(narrow_checkpoint, model_repository=repository, version=1, replace=True)
     return repository
 

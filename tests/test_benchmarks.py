@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu, plots, published, record
+from benchmarks import gpu, plots, published, record, report
 from benchmarks.load import model_tensors
 from benchmarks.perf_analyzer import PerfAnalyzer, read_report
 from benchmarks.processes import BenchmarkError, measure, tree_cpu_s
@@ -152,3 +152,8 @@ def test_plots_are_pictures(tmp_path: Path) -> None:
     plots.stage_bars({"decode": stage, "video_tower": stage}, 30, tmp_path / "stages.png")
     for name in ("load.png", "stages.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_readme_shows_what_was_measured() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert report.table() in readme

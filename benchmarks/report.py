@@ -1,0 +1,74 @@
+"""The README's table of speeds, made from the JSON of the results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import RESULTS
+
+
+def table(folder: Path = RESULTS) -> str:
+    """A Markdown table of what was measured; every figure is a median of the JSON in `folder`."""
+    end_to_end, precisions, stages, concurrent = (
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("end_to_end", "precisions", "stages", "concurrent")
+    )
+    busiest = concurrent["by_clients"][-1]
+    long_clip = end_to_end["long_clip"]
+    rows = [
+        (
+            "36 s clip, the published way (Conv3d in PyTorch, JPEG files)",
+            _seconds(end_to_end["published"]),
+            "end_to_end",
+        ),
+        *(
+            (
+                f"the same clip, `syncnet-client score`, {name}",
+                f"{_seconds(end_to_end[name])}: "
+                f"**{end_to_end[name]['times_faster_than_published']['median']:.1f}x faster**",
+                "end_to_end",
+            )
+            for name in ("fp32", "int8")
+        ),
+        (
+            "peak memory of the client, 36 s and 10 minutes",
+            f"{end_to_end['int8']['client_peak_mb']['median']:.0f} and "
+            f"{long_clip['client_peak_mb']:.0f} MB",
+            "end_to_end",
+        ),
+        (
+            "windows per second through a server, fp32 over Conv3d in PyTorch",
+            f"{precisions['fp32_over_pytorch']['median']:.2f}x",
+            "precisions",
+        ),
+        (
+            "the same, int8 over fp32",
+            f"{precisions['int8_over_fp32']['median']:.2f}x",
+            "precisions",
+        ),
+        (
+            "time through the server over the same files called in one process",
+            f"{stages['overhead']['median']:.2f}x",
+            "stages",
+        ),
+        (
+            f"{busiest['clients']} clips at once, int8",
+            f"{busiest['windows_per_s']:.0f} windows/s, 99 % of chunks within "
+            f"{busiest['chunk_ms_p99'] / 1000:.1f} s, fairness {busiest['fairness']:.2f}",
+            "concurrent",
+        ),
+    ]
+    lines = ["| what | result | `python -m benchmarks --full --only` |", "|---|---|---|"]
+    lines += [f"| {what} | {result} | `{only}` |" for what, result, only in rows]
+    return "\n".join(lines)
+
+
+def _seconds(way: Mapping[str, Any]) -> str:
+    return f"{way['wall_s']['median']:.1f} s"
+
+
+if __name__ == "__main__":
+    print(table())
