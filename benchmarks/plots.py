@@ -59,7 +59,7 @@ def throughput_against_latency(
     axes.set_xlabel("time of a chunk of 60 windows, ms: median, bar to the 99th percentile")
     axes.set_ylabel("windows per second")
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.15 * max(row["windows_per_s"] for rows in curves.values() for row in rows))
     axes.grid(alpha=0.3)
     axes.legend(title="numbers: requests in flight", fontsize=9, title_fontsize=9)
     _save(figure, path)
