@@ -24,9 +24,11 @@ POLITE_CLOSE_S = 2.0  # for the server to agree that a stream has ended
 
 @dataclass
 class _Pending:
-    """A chunk without an answer, and its request, ready to be sent once more."""
+    """A chunk without an answer: its request, which can be sent again, in place of its frames."""
 
-    chunk: Chunk
+    track: int
+    first_window: int
+    windows: int
     request: Any
     doubtful_attempts: int = 0
 
@@ -122,7 +124,8 @@ class GrpcChunkStream:
         while len(self._pending) >= self._in_flight:
             self._wait_for_event()
         request_id = str(next(self._ids))
-        pending = _Pending(chunk, chunk_request(request_id, chunk))
+        request = chunk_request(request_id, chunk)
+        pending = _Pending(chunk.track, chunk.first_window, chunk.windows, request)
         self._pending[request_id] = pending
         if self._call is None:
             self._call = _Call(self._start)
@@ -164,10 +167,9 @@ class GrpcChunkStream:
         pending = self._pending.get(response.id)
         if pending is None:
             return  # a second answer to the same chunk
-        chunk = pending.chunk
-        distances = chunk_distances(response, chunk)
+        distances = chunk_distances(response, pending.windows)
         del self._pending[response.id]
-        self._answers.append(ChunkAnswer(chunk.track, chunk.first_window, distances))
+        self._answers.append(ChunkAnswer(pending.track, pending.first_window, distances))
         self._backoff.answered()
 
     def _reopen(self, failure: Failure) -> None:

@@ -43,16 +43,16 @@ def chunk_request(request_id: str, chunk: Chunk) -> Any:
     return request
 
 
-def chunk_distances(response: Any, chunk: Chunk) -> npt.NDArray[np.float32]:
-    """The ensemble's DISTANCES for the chunk, float32 [K, 2*vshift+1].
+def chunk_distances(response: Any, windows: int) -> npt.NDArray[np.float32]:
+    """The ensemble's DISTANCES for a chunk of K windows, float32 [K, 2*vshift+1].
 
     Raises:
         InferenceError: the tensor is missing or has rows for another number of windows.
     """
     distances = _output(response, "DISTANCES")
-    if distances.ndim != 3 or distances.shape[:2] != (1, chunk.windows):
+    if distances.ndim != 3 or distances.shape[:2] != (1, windows):
         raise InferenceError(
-            f"model {ENSEMBLE} answered {chunk.windows} windows with DISTANCES of shape "
+            f"model {ENSEMBLE} answered {windows} windows with DISTANCES of shape "
             f"{list(distances.shape)}; is it the SyncNet ensemble?"
         )
     rows: npt.NDArray[np.float32] = distances[0]
