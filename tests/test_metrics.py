@@ -34,7 +34,7 @@ pytestmark = [
 
 CLIPS = 3
 FRAMES = 45  # 40 windows
-LOW_CONFIDENCE = 1.0  # in sync_metrics/config.pbtxt
+LOW_CONFIDENCE = 2.0  # in sync_metrics/config.pbtxt
 
 
 def scrape(server: Server) -> str:
