@@ -36,7 +36,7 @@ def main() -> int:
             clip, what = SAMPLE, "as generated"
             if shift:
                 clip = Path(folder) / f"{shift}.mp4"
-                what = f"audio moved {abs(shift)} frames {'ahead' if shift > 0 else 'back'}"
+                what = f"audio {abs(shift)} frames {'ahead' if shift > 0 else 'back'}"
                 shift_audio(SAMPLE, clip, Fraction(-shift, FRAMES_PER_SECOND))
             result = client.score(clip)
             hit = result.offset_frames == shift
