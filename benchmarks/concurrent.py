@@ -14,10 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from benchmarks.processes import BenchmarkError
-from benchmarks.record import percentile
+from benchmarks.record import percentile, relative_error
 from benchmarks.setup import FullSize, write_clip
 from syncnet_client import GrpcOptions, SyncNetClient
 from syncnet_client.chunks import Chunk
@@ -110,14 +108,14 @@ def run(full_size: FullSize, folder: Path, *, rounds: int) -> dict[str, Any]:
 
 def _at_once(url: str, clip: Path, quiet: Any, clients: int, rounds: int) -> dict[str, Any]:
     transports = [_ClockedTransport(GrpcTransport(url, GrpcOptions())) for _ in range(clients)]
-    expected = np.array(quiet.speaker.mean_distances)
+    expected = quiet.speaker.mean_distances
 
     def score(transport: _ClockedTransport) -> float:
         started = time.perf_counter()
         with SyncNetClient(transport=transport) as client:
             for _ in range(rounds):
-                actual = np.array(client.score(clip).speaker.mean_distances)
-                if np.abs(actual / expected - 1).max() > DISTANCE_TOLERANCE:
+                actual = client.score(clip).speaker.mean_distances
+                if relative_error(actual, expected) > DISTANCE_TOLERANCE:
                     raise BenchmarkError(f"{clients} clients at once change the result")
         return time.perf_counter() - started
 

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks import published
 from benchmarks.processes import BenchmarkError, Usage, measure, tree_cpu_s
-from benchmarks.record import ratios, summary
+from benchmarks.record import ratios, relative_error, summary
 from benchmarks.setup import (
     CLIP_FRAMES,
     CLIP_SAMPLES,
@@ -101,9 +100,7 @@ def _score(clip: Path, url: str) -> Usage:
 
 def _error(usage: Usage, reference: Sequence[float]) -> float:
     """Largest relative error of a mean distance."""
-    actual = np.array(json.loads(usage.stdout)["mean_distances"])
-    expected = np.array(reference)
-    return float((np.abs(actual - expected) / expected).max())
+    return relative_error(json.loads(usage.stdout)["mean_distances"], reference)
 
 
 def _figures(runs: dict[str, list[_Run]]) -> dict[str, Any]:

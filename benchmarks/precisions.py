@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.processes import BenchmarkError, timed
 from benchmarks.published import mean_distances
-from benchmarks.record import ratios, summary
+from benchmarks.record import ratios, relative_error, summary
 from benchmarks.setup import DISTANCE_TOLERANCES, Clip, FullSize, read_sample
 from syncnet_client import SyncNetClient
 from syncnet_export import load_checkpoint
@@ -78,5 +78,4 @@ def run(full_size: FullSize, *, rounds: int) -> dict[str, Any]:
 
 def _error(client: SyncNetClient, clip: Clip, expected: npt.NDArray[np.float64]) -> float:
     """Largest relative error of a mean distance."""
-    actual = np.array(client.score(clip, crop="none").speaker.mean_distances)
-    return float(np.abs(actual / expected - 1).max())
+    return relative_error(client.score(clip, crop="none").speaker.mean_distances, expected)

@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import psutil
 
 RESULTS = Path(__file__).parent / "results"
@@ -64,6 +66,11 @@ def percentile(values: Sequence[float], share: float) -> float:
         raise ValueError("percentile needs values and a share above 0 and up to 1")
     ordered = sorted(values)
     return ordered[math.ceil(len(ordered) * share) - 1]
+
+
+def relative_error(actual: npt.ArrayLike, expected: npt.ArrayLike) -> float:
+    """Largest error of a value relative to the positive one expected in its place."""
+    return float(np.abs(np.divide(actual, expected) - 1).max())
 
 
 def machine() -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tritonclient.grpc import InferenceServerClient
 
 from benchmarks.processes import BenchmarkError, timed
-from benchmarks.record import ratios, summary
+from benchmarks.record import ratios, relative_error, summary
 from benchmarks.setup import Clip, FullSize, write_clip
 from syncnet_client import GrpcOptions, SyncNetClient
 from syncnet_client.chunks import Chunker
@@ -57,7 +57,7 @@ def run(full_size: FullSize, folder: Path, *, rounds: int) -> dict[str, Any]:
     ):
         direct = _Direct(full_size.model_repository)
         expected, actual = direct.score(clip), _through_server(client, clip)  # warms both up
-        difference = float(np.abs(actual / expected - 1).max())
+        difference = relative_error(actual, expected)
         if difference > DISTANCE_TOLERANCE:
             raise BenchmarkError(f"server and direct calls differ by {difference:.2g}")
         served_s, direct_s = [], []

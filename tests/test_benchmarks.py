@@ -31,6 +31,10 @@ def test_ratios_are_taken_pair_by_pair() -> None:
         record.ratios([1.0], [1.0, 2.0])
 
 
+def test_relative_error_is_the_largest() -> None:
+    assert record.relative_error([9.0, 10.5], [10.0, 10.0]) == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     ("share", "expected"), [(0.01, 1), (0.1, 1), (0.5, 5), (0.51, 6), (0.99, 10), (1.0, 10)]
 )
