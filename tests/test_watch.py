@@ -77,6 +77,29 @@ def test_an_offset_that_changes_is_followed() -> None:
     assert (pure[0].offset_ms, pure[0].meaning) == (120, "the audio is 120 ms ahead of the video")
 
 
+def test_nothing_is_told_twice_while_the_server_stands_still() -> None:
+    class HaltingStream(PromptStream):
+        """Answers until 10 s, and the rest at the end."""
+
+        def received(self) -> list[ChunkAnswer]:
+            if any(answer.first_window >= 10 * SECOND for answer in self._answers):
+                return []
+            return super().received()
+
+    class HaltingTransport(PromptTransport):
+        def open_stream(self) -> HaltingStream:
+            self.open_streams += 1
+            return HaltingStream(self)
+
+    source = media(written_frames(20 * SECOND, column=7, depth=6))
+    with SyncNetClient(transport=HaltingTransport()) as client:
+        updates = list(client.watch(source, window_s=5, every_s=1))
+    times = [update.time_s for update in updates]
+    assert len(set(times)) == len(times)
+    assert times[-2] < 11
+    assert times[-1] > 19
+
+
 def test_the_first_update_says_that_it_rests_on_little() -> None:
     first, *_, last = watched(media(written_frames(6 * SECOND, column=7, depth=6)), every_s=0.4)
     assert [reason.code for reason in first.verdict.reasons] == ["too_short"]

@@ -221,7 +221,7 @@ def watch_media(
 
     Yields:
         An update for every ``every_s`` seconds of the source, once its first face is scored, and
-        a last one at the end.
+        a last one at the end. If no answer has come since the last update, there is none.
 
     Raises:
         MediaError, NoFaceError: the source cannot be read, or has never shown a face.
@@ -230,6 +230,7 @@ def watch_media(
     watcher = _Watcher(transport, options)
     step = round(options.every_s * FRAMES_PER_SECOND)
     due = step
+    told = None  # about which face and until when
     with transport.open_stream() as stream:
         for block in media:
             watcher.take_block(len(block.frames), block.samples)
@@ -239,11 +240,14 @@ def watch_media(
             watcher.take_answers(stream.received())
             if watcher.chunker.frames >= due:
                 due = watcher.chunker.frames + step
-                if (update := watcher.update()) is not None:
+                update = watcher.update()
+                if update is not None and (update.track, update.time_s) != told:
+                    told = update.track, update.time_s
                     yield update
         watcher.take_events(cropper.flush())
         for chunk in watcher.chunker.finish():
             stream.send(chunk)
         watcher.take_answers(stream.finish())
-        if (update := watcher.update()) is not None:
+        update = watcher.update()
+        if update is not None and (update.track, update.time_s) != told:
             yield update
