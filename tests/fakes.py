@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -97,6 +98,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         models: names of the models that are ready; others are not there.
         before_answer: called with each request of a stream.
         tls: encrypts the connection.
+        shared_memory: whether clients may share memory with it.
     """
 
     def __init__(
@@ -106,10 +108,14 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         models: Iterable[str] = ("syncnet", "sync_metrics", "video_tower", "audio_tower"),
         before_answer: Callable[[Any], None] | None = None,
         tls: grpc.ServerCredentials | None = None,
+        shared_memory: bool = True,
     ) -> None:
         self.faults = deque(faults)
         self.models = set(models)
         self.version = "3"
+        self.triton_version = "2.51.0"
+        self.regions: dict[str, np.memmap] = {}
+        self.registered: list[str] = []  # names of all regions that there ever were
         self.streamed: list[str] = []  # ids of all chunks that arrived in streams
         self.calls: list[str] = []  # and in calls of their own
         self.streams = 0
@@ -117,6 +123,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.metadata: dict[str, str] = {}
         self._before_answer = before_answer
         self._tls = tls
+        self._may_share = shared_memory
         self._stopping = threading.Event()
         self._grpc: grpc.Server | None = None
         self.url = ""
@@ -158,15 +165,36 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         response.models.add(name="syncnet", version="1", state="UNAVAILABLE", reason="out of luck")
         return response
 
+    def ServerMetadata(self, request: Any, context: Any) -> Any:
+        return service_pb2.ServerMetadataResponse(name="fake", version=self.triton_version)
+
+    def SystemSharedMemoryStatus(self, request: Any, context: Any) -> Any:
+        response = service_pb2.SystemSharedMemoryStatusResponse()
+        for name in self.regions:
+            response.regions[name].name = name
+        return response
+
+    def SystemSharedMemoryRegister(self, request: Any, context: Any) -> Any:
+        if not self._may_share:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted")
+        path = Path("/dev/shm") / request.key.lstrip("/")
+        self.regions[request.name] = np.memmap(path, mode="r", shape=request.byte_size)
+        self.registered.append(request.name)
+        return service_pb2.SystemSharedMemoryRegisterResponse()
+
+    def SystemSharedMemoryUnregister(self, request: Any, context: Any) -> Any:
+        self.regions.pop(request.name, None)
+        return service_pb2.SystemSharedMemoryUnregisterResponse()
+
     def ModelInfer(self, request: Any, context: Any) -> Any:
         if request.model_name == "syncnet":
             self.calls.append(request.id)
             fault = self.faults.popleft() if self.faults else None
             if isinstance(fault, Fail):
                 context.abort(fault.code, fault.sentence)
-            return _chunk_answer(request)
+            return self._chunk_answer(request)
         self.scopes.append(request.parameters["scope"].string_param)
-        metrics = sync_metrics(_inputs(request)["DISTANCES"][0])
+        metrics = sync_metrics(self._inputs(request)["DISTANCES"][0])
         return _response(
             request,
             OFFSET=np.array([[metrics.offset]], np.int32),
@@ -195,7 +223,13 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             if isinstance(fault, Fail):
                 yield _stream_error(fault.sentence, request.id if fault.named else "")
                 continue
-            answer = service_pb2.ModelStreamInferResponse(infer_response=_chunk_answer(request))
+            if forgotten := self._forgotten(request):
+                yield _stream_error(
+                    f"Unable to find shared memory region: '{forgotten}'", request.id
+                )
+                continue
+            response = self._chunk_answer(request)
+            answer = service_pb2.ModelStreamInferResponse(infer_response=response)
             if isinstance(fault, AnswerLate):
                 held.append(answer)
                 continue
@@ -205,18 +239,35 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             yield from held
             held.clear()
 
+    def _forgotten(self, request: Any) -> str:
+        """Name of a region that the request speaks of and this server does not know, or ""."""
+        named = [t.parameters["shared_memory_region"].string_param for t in request.inputs]
+        return next((name for name in named if name and name not in self.regions), "")
+
+    def _chunk_answer(self, request: Any) -> Any:
+        inputs = self._inputs(request)
+        frames, audio = inputs["FRAMES"][0], inputs["AUDIO"][0]
+        distances = distances_of(frames, audio, inputs["AUDIO_PADDING"][0])
+        return _response(request, DISTANCES=distances[None])
+
+    def _inputs(self, request: Any) -> dict[str, np.ndarray]:
+        inputs = {}
+        contents = iter(request.raw_input_contents)
+        for tensor in request.inputs:
+            datatype = triton_to_np_dtype(tensor.datatype)
+            if name := tensor.parameters["shared_memory_region"].string_param:
+                size = tensor.parameters["shared_memory_byte_size"].int64_param
+                array = self.regions[name][:size].view(datatype)
+            else:
+                array = np.frombuffer(next(contents), datatype)
+            inputs[tensor.name] = array.reshape(tensor.shape)
+        return inputs
+
 
 def _stream_error(sentence: str, request_id: str) -> Any:
     return service_pb2.ModelStreamInferResponse(
         error_message=sentence, infer_response=service_pb2.ModelInferResponse(id=request_id)
     )
-
-
-def _inputs(request: Any) -> dict[str, np.ndarray]:
-    return {
-        tensor.name: np.frombuffer(raw, triton_to_np_dtype(tensor.datatype)).reshape(tensor.shape)
-        for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)
-    }
 
 
 def _response(request: Any, **outputs: np.ndarray) -> Any:
@@ -226,12 +277,6 @@ def _response(request: Any, **outputs: np.ndarray) -> Any:
         response.outputs.add(name=name, datatype=datatype, shape=array.shape)
         response.raw_output_contents.append(array.tobytes())
     return response
-
-
-def _chunk_answer(request: Any) -> Any:
-    inputs = _inputs(request)
-    distances = distances_of(inputs["FRAMES"][0], inputs["AUDIO"][0], inputs["AUDIO_PADDING"][0])
-    return _response(request, DISTANCES=distances[None])
 
 
 class WrittenTransport:

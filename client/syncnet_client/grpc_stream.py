@@ -13,8 +13,9 @@ from typing import Any
 import grpc
 
 from syncnet_client.chunks import Chunk
-from syncnet_client.protocol import chunk_distances, chunk_request
+from syncnet_client.protocol import chunk_distances, chunk_request, with_frames_inside
 from syncnet_client.retry import Backoff, Failure, Kind
+from syncnet_client.shared_memory import SharedMemory, SharedRegion
 from syncnet_client.transport import ChunkAnswer
 
 __all__ = ["GrpcChunkStream"]
@@ -30,6 +31,7 @@ class _Pending:
     first_window: int
     windows: int
     request: Any
+    region: SharedRegion | None  # holds the frames that the request does not
     doubtful_attempts: int = 0
 
 
@@ -77,10 +79,14 @@ class GrpcChunkStream:
     status says whether to go on. (Triton's header ``triton_grpc_error`` would give the stream a
     status, but also end it for the chunks that are being computed.)
 
+    Whatever is sent a second time carries its frames with it: a server that has restarted knows
+    no shared memory.
+
     Args:
         start: opens the RPC for an iterator of requests.
         infer: answers one request outside of the stream, with new attempts where these help.
         backoff: decides about further attempts.
+        shared_memory: where frames go if the server can read them there.
         in_flight: chunks that may be unanswered; bounds the memory.
         timeout_s: a stream that owes answers and gives none for so long counts as broken.
     """
@@ -90,6 +96,7 @@ class GrpcChunkStream:
         start: Callable[[Iterator[Any]], Any],
         infer: Callable[[Any], Any],
         backoff: Backoff,
+        shared_memory: SharedMemory,
         *,
         in_flight: int,
         timeout_s: float,
@@ -97,6 +104,7 @@ class GrpcChunkStream:
         self._start = start
         self._infer = infer
         self._backoff = backoff
+        self._shared_memory = shared_memory
         self._in_flight = in_flight
         self._timeout_s = timeout_s
         self._ids = itertools.count()
@@ -124,8 +132,9 @@ class GrpcChunkStream:
         while len(self._pending) >= self._in_flight:
             self._wait_for_event()
         request_id = str(next(self._ids))
-        request = chunk_request(request_id, chunk)
-        pending = _Pending(chunk.track, chunk.first_window, chunk.windows, request)
+        region = self._shared_memory.acquire(chunk.frames.nbytes)
+        request = chunk_request(request_id, chunk, region)
+        pending = _Pending(chunk.track, chunk.first_window, chunk.windows, request, region)
         self._pending[request_id] = pending
         if self._call is None:
             self._call = _Call(self._start)
@@ -146,7 +155,22 @@ class GrpcChunkStream:
         if self._call is not None:
             self._call.close(answered=not self._pending)
             self._call = None
+        for pending in self._pending.values():
+            self._release(pending)
         self._pending.clear()
+
+    def _whole_request(self, pending: _Pending) -> Any:
+        """The request to repeat after a failure."""
+        if pending.region is not None:
+            pending.request = with_frames_inside(pending.request, pending.region)
+            self._shared_memory.renew(pending.region)
+            self._release(pending)
+        return pending.request
+
+    def _release(self, pending: _Pending) -> None:
+        if pending.region is not None:
+            self._shared_memory.release(pending.region)
+            pending.region = None
 
     def _wait_for_event(self) -> None:
         assert self._call is not None, "chunks are pending only on an open stream"
@@ -159,7 +183,7 @@ class GrpcChunkStream:
         elif not event.error_message:
             self._take(event.infer_response)
         elif failed := self._pending.get(event.infer_response.id):
-            self._take(self._infer(failed.request))
+            self._take(self._infer(self._whole_request(failed)))
         else:
             self._reopen(Failure("UNKNOWN", event.error_message))
 
@@ -168,7 +192,7 @@ class GrpcChunkStream:
         if pending is None:
             return  # a second answer to the same chunk
         distances = chunk_distances(response, pending.windows)
-        del self._pending[response.id]
+        self._release(self._pending.pop(response.id))
         self._answers.append(ChunkAnswer(pending.track, pending.first_window, distances))
         self._backoff.answered()
 
@@ -185,4 +209,4 @@ class GrpcChunkStream:
         self._backoff.wait(failure, max(p.doubtful_attempts for p in self._pending.values()))
         self._call = _Call(self._start)
         for pending in self._pending.values():
-            self._call.send(pending.request)
+            self._call.send(self._whole_request(pending))

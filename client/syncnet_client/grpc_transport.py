@@ -28,6 +28,7 @@ from syncnet_client.protocol import (
     metrics_response,
 )
 from syncnet_client.retry import Backoff, Failure, Kind
+from syncnet_client.shared_memory import SharedMemory
 from syncnet_client.spread import SpreadStream
 from syncnet_client.transport import ChunkStream, Metrics, Scope
 
@@ -53,6 +54,7 @@ class GrpcOptions:
         cert: PEM file with the client's certificate chain.
         key: PEM file with the key of that certificate.
         headers: sent with every request, for example an authorization token.
+        shared_memory: give a server on this machine the frames in shared memory, if it can.
     """
 
     in_flight: int = DEFAULT_IN_FLIGHT
@@ -64,6 +66,7 @@ class GrpcOptions:
     cert: Path | None = None
     key: Path | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    shared_memory: bool = True
 
     def __post_init__(self) -> None:
         if self.in_flight < 1:
@@ -98,12 +101,16 @@ class GrpcTransport:
         self._closed = threading.Event()
         self._channel = _open_channel(url, self._options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        is_local = _LOOPBACK.match(url) is not None
+        self._shared_memory = SharedMemory(
+            self._ask, enabled=self._options.shared_memory and is_local
+        )
 
     def check_ready(self) -> None:
         try:
             for model in REQUIRED_MODELS:
                 request = service_pb2.ModelReadyRequest(name=model)
-                if not self._ask(self._stub.ModelReady, request).ready:
+                if not self._ask("ModelReady", request).ready:
                     raise ModelNotReadyError(self._why_not_ready(model))
         except grpc.RpcError as error:
             raise ServerUnavailableError(
@@ -128,6 +135,7 @@ class GrpcTransport:
 
     def close(self) -> None:
         self._closed.set()
+        self._shared_memory.close()
         self._channel.close()
 
     def _backoff(self) -> Backoff:
@@ -150,6 +158,7 @@ class GrpcTransport:
             start,
             self._infer,
             self._backoff(),
+            self._shared_memory,
             in_flight=max(1, self._options.in_flight // self._options.streams),
             timeout_s=self._options.timeout_s,
         )
@@ -157,7 +166,8 @@ class GrpcTransport:
     def _infer(self, request: Any) -> Any:
         return self._patiently(self._stub.ModelInfer, request, self._options.timeout_s)
 
-    def _ask(self, call: Callable[..., Any], request: Any) -> Any:
+    def _ask(self, method: str, request: Any) -> Any:
+        call = getattr(self._stub, method)
         return call(request, metadata=self._metadata, timeout=CHECK_TIMEOUT_S)
 
     def _patiently(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
@@ -177,7 +187,7 @@ class GrpcTransport:
 
     def _why_not_ready(self, model: str) -> str:
         try:
-            index = self._ask(self._stub.RepositoryIndex, service_pb2.RepositoryIndexRequest())
+            index = self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest())
         except grpc.RpcError:  # many servers and balancers keep the list to themselves
             return f"server {self._url} has not loaded model {model}"
         states = [entry for entry in index.models if entry.name == model]

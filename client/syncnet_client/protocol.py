@@ -11,6 +11,7 @@ from tritonclient.utils import np_to_triton_dtype
 
 from syncnet_client.chunks import Chunk
 from syncnet_client.errors import InferenceError
+from syncnet_client.shared_memory import SharedRegion
 from syncnet_client.transport import Metrics, Scope
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "chunk_request",
     "metrics_request",
     "metrics_response",
+    "with_frames_inside",
 ]
 
 ENSEMBLE = "syncnet"
@@ -30,17 +32,40 @@ REQUIRED_MODELS = (ENSEMBLE, METRICS_MODEL)
 WEIGHTED_MODELS = ("video_tower", "audio_tower")  # a version of these is a version of the weights
 
 
-def chunk_request(request_id: str, chunk: Chunk) -> Any:
+def chunk_request(request_id: str, chunk: Chunk, region: SharedRegion | None = None) -> Any:
     """The ensemble's ``ModelInferRequest`` for one chunk.
 
     It names no outputs and so asks for all of them, which the ensemble needs: Triton 2.51 answers
     "unexpected deadlock" when some are left out.
+
+    Args:
+        request_id: comes back with the answer.
+        chunk: what to ask about.
+        region: its frames are written there and not sent.
     """
     request = service_pb2.ModelInferRequest(model_name=ENSEMBLE, id=request_id)
-    _add_input(request, "FRAMES", chunk.frames[None])
     _add_input(request, "AUDIO", chunk.audio[None])
     _add_input(request, "AUDIO_PADDING", np.array([chunk.padding], np.int32))
+    frames = chunk.frames[None]
+    if region is None:
+        _add_input(request, "FRAMES", frames)
+        return request
+    region.write(frames)
+    tensor = _add_tensor(request, "FRAMES", frames)
+    tensor.parameters["shared_memory_region"].string_param = region.name
+    tensor.parameters["shared_memory_byte_size"].int64_param = frames.nbytes
     return request
+
+
+def with_frames_inside(request: Any, region: SharedRegion) -> Any:
+    """The same request with the frames that ``chunk_request`` wrote to the region."""
+    copy = service_pb2.ModelInferRequest()
+    copy.CopyFrom(request)
+    tensor = copy.inputs[-1]
+    size = tensor.parameters["shared_memory_byte_size"].int64_param
+    tensor.ClearField("parameters")
+    copy.raw_input_contents.append(region.read(size))
+    return copy
 
 
 def chunk_distances(response: Any, windows: int) -> npt.NDArray[np.float32]:
@@ -82,8 +107,13 @@ def metrics_response(response: Any) -> Metrics:
 
 
 def _add_input(request: Any, name: str, array: npt.NDArray[Any]) -> None:
-    request.inputs.add(name=name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
+    _add_tensor(request, name, array)
     request.raw_input_contents.append(array.tobytes())
+
+
+def _add_tensor(request: Any, name: str, array: npt.NDArray[Any]) -> Any:
+    datatype = np_to_triton_dtype(array.dtype)
+    return request.inputs.add(name=name, datatype=datatype, shape=array.shape)
 
 
 def _output(response: Any, name: str) -> npt.NDArray[Any]:

@@ -15,6 +15,7 @@ from syncnet_client.commands.connection import (
     InFlightOption,
     KeyOption,
     LocalOption,
+    SharedMemoryOption,
     StreamsOption,
     TimeoutOption,
     TlsOption,
@@ -72,6 +73,7 @@ def align(
     cert: CertOption = None,
     key: KeyOption = None,
     header: HeaderOption = None,
+    shared_memory: SharedMemoryOption = True,
 ) -> None:
     """Write a copy of CLIP whose audio is in sync.
 
@@ -92,6 +94,7 @@ def align(
         cert=cert,
         key=key,
         headers=header,
+        shared_memory=shared_memory,
     )
     with connect(url, options, local=local) as client:
 

@@ -24,6 +24,7 @@ __all__ = [
     "InFlightOption",
     "KeyOption",
     "LocalOption",
+    "SharedMemoryOption",
     "StreamsOption",
     "TimeoutOption",
     "TlsOption",
@@ -69,6 +70,10 @@ HeaderOption = Annotated[
     list[str] | None,
     typer.Option("--header", metavar="NAME:VALUE", help="Send this header; may be repeated."),
 ]
+SharedMemoryOption = Annotated[
+    bool,
+    typer.Option(help="Leave frames for a server on this machine in shared memory, if it can."),
+]
 
 
 def grpc_options(
@@ -81,6 +86,7 @@ def grpc_options(
     cert: Path | None,
     key: Path | None,
     headers: Sequence[str] | None,
+    shared_memory: bool,
 ) -> GrpcOptions:
     """What the options say about the connection.
 
@@ -98,6 +104,7 @@ def grpc_options(
         cert=cert,
         key=key,
         headers=dict(_parse_header(header) for header in headers or ()),
+        shared_memory=shared_memory,
     )
 
 

@@ -16,6 +16,7 @@ from syncnet_client.commands.connection import (
     InFlightOption,
     KeyOption,
     LocalOption,
+    SharedMemoryOption,
     StreamsOption,
     TimeoutOption,
     TlsOption,
@@ -122,6 +123,7 @@ def score(
     cert: CertOption = None,
     key: KeyOption = None,
     header: HeaderOption = None,
+    shared_memory: SharedMemoryOption = True,
 ) -> None:
     """Measure how far the audio of each clip is ahead of its video, and how sure that is.
 
@@ -148,6 +150,7 @@ def score(
         cert=cert,
         key=key,
         headers=header,
+        shared_memory=shared_memory,
     )
     names = expand(clips)
     single = names == clips and len(names) == 1 and output is None and engine is EngineName.LOCAL

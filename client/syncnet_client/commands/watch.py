@@ -17,6 +17,7 @@ from syncnet_client.commands.connection import (
     InFlightOption,
     KeyOption,
     LocalOption,
+    SharedMemoryOption,
     StreamsOption,
     TimeoutOption,
     TlsOption,
@@ -77,6 +78,7 @@ def watch(
     cert: CertOption = None,
     key: KeyOption = None,
     header: HeaderOption = None,
+    shared_memory: SharedMemoryOption = True,
 ) -> None:
     """Measure a live source over its last seconds, until it ends or Ctrl-C is pressed.
 
@@ -92,6 +94,7 @@ def watch(
         cert=cert,
         key=key,
         headers=header,
+        shared_memory=shared_memory,
     )
     with connect(url, options, local=local) as client:
         updates = client.watch(
