@@ -5,7 +5,7 @@
     narrow_repository   copy of the model repository with its towers exported as version 1
     server              `syncnet_server.Server` on that repository, ready
     talking_clip        1.2 s of video in the size of a face crop, with sound
-    all_precisions      such a repository with fp32, fp16 and int8 towers, and its `Build`
+    all_precisions      such a repository with towers of every precision, and its `Build`
 
 All last for the whole session. The server's log must not hold errors in the end.
 """
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from syncnet_export.building import Build, build
 from syncnet_export.network import random_checkpoint
+from syncnet_export.precision import PRECISIONS
 from syncnet_server import Server
 from syncnet_server.log import is_problem
 
@@ -87,7 +88,7 @@ def all_precisions(
         narrow_checkpoint,
         model_repository=repository,
         version=1,
-        precisions=["fp32", "fp16", "int8"],
+        precisions=[precision.name for precision in PRECISIONS],
         calibrate=[talking_clip],
         replace=True,
     )

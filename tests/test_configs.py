@@ -17,7 +17,7 @@ from syncnet_export.fp16 import to_fp16
 from syncnet_export.inputs import seeded_inputs
 from syncnet_export.int8 import quantise
 from syncnet_export.network import SyncNet
-from syncnet_export.precision import FP16, FP32, INT8
+from syncnet_export.precision import FP16, FP32, INT8, INT8_AMX
 from syncnet_export.serving import serving_form
 from syncnet_export.tensorrt import MAX_BATCH, shape_range
 from syncnet_export.towers import TOWERS, TowerSpec
@@ -33,6 +33,7 @@ TYPES = {
 # Profile: backend, file, kind of instance.
 EXPECTED = {
     "int8": ("onnxruntime", INT8.file_name, "KIND_CPU"),
+    "int8-amx": ("onnxruntime", INT8_AMX.file_name, "KIND_CPU"),
     "fp16": ("onnxruntime", FP16.file_name, "KIND_AUTO"),
     "tensorrt": ("tensorrt", PLAN_NAME, "KIND_GPU"),
     "tensorrt-ep": ("onnxruntime", FP16.file_name, "KIND_GPU"),
@@ -60,9 +61,12 @@ def graphs(narrow_weights: dict[str, object]) -> dict[tuple[str, str], onnx.Grap
         fp32 = trace(serving_form(network, spec))
         fp16 = onnx.load_from_string(fp32.SerializeToString())
         to_fp16(fp16)
-        int8 = trace(serving_form(network, spec, integer=True))
-        quantise(int8, [seeded_inputs(0, windows=1).of(spec)[None]])
-        for precision, model in ((FP32, fp32), (FP16, fp16), (INT8, int8)):
+        models = {FP32: fp32, FP16: fp16}
+        for precision in (INT8, INT8_AMX):
+            models[precision] = trace(serving_form(network, spec, integer=True))
+            batches = [seeded_inputs(0, windows=1).of(spec)[None]]
+            quantise(models[precision], batches, for_amx=precision is INT8_AMX)
+        for precision, model in models.items():
             result[spec.name, precision.file_name] = model.graph
     return result
 

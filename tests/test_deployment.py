@@ -349,8 +349,8 @@ def test_every_profile_is_explained() -> None:
     assert sorted(explained) == sorted(profiles)
     for path in ("server/compose.yaml", "server/kubernetes/base/server.yaml"):
         text = re.sub(r"\s+#?\s*", " ", (ROOT / path).read_text())
-        assert "default, fp16, int8, tensorrt-ep or tensorrt" in text
-    assert profiles == {"default", "fp16", "int8", "tensorrt-ep", "tensorrt"}
+        assert "default, fp16, int8, int8-amx, tensorrt-ep or tensorrt" in text
+    assert profiles == {"default", "fp16", "int8", "int8-amx", "tensorrt-ep", "tensorrt"}
 
 
 def test_images_are_pinned() -> None:

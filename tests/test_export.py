@@ -35,7 +35,7 @@ from syncnet_export.int8 import quantise
 from syncnet_export.metadata import read_metadata, require_one_source
 from syncnet_export.network import SyncNet, random_checkpoint
 from syncnet_export.onnx_files import embed, open_session, read_model, write_model
-from syncnet_export.precision import FP16, FP32, INT8, TowerFile, find_files
+from syncnet_export.precision import FP32, INT8, INT8_AMX, PRECISIONS, TowerFile, find_files
 from syncnet_export.serving import serving_form
 from syncnet_export.towers import AUDIO, TOWERS, VIDEO, TowerSpec
 from syncnet_export.tracing import store_half_weights, trace
@@ -294,11 +294,15 @@ def test_weights_beyond_fp16_are_refused(
         to_fp16(model)
 
 
+@pytest.mark.parametrize("for_amx", [False, True])
 def test_every_convolution_behind_bytes_becomes_an_integer_one(
-    traced: Callable[[TowerSpec, bool], onnx.ModelProto], spec: TowerSpec, tmp_path: Path
+    traced: Callable[[TowerSpec, bool], onnx.ModelProto],
+    spec: TowerSpec,
+    tmp_path: Path,
+    for_amx: bool,
 ) -> None:
     model = traced(spec, True)
-    quantise(model, [seeded_inputs(0, windows=2).of(spec)[None]])
+    quantise(model, [seeded_inputs(0, windows=2).of(spec)[None]], for_amx=for_amx)
     write_model(model, tmp_path / "model.onnx")
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
@@ -311,6 +315,27 @@ def test_every_convolution_behind_bytes_becomes_an_integer_one(
     assert operators.count("QLinearConv") == (5 if spec is VIDEO else 4)
     assert operators.count("Conv") == (0 if spec is VIDEO else 1)
     assert operators.count("QuantizeLinear") == (0 if spec is VIDEO else 1)
+
+
+def test_the_form_for_amx_gives_the_same_bits(
+    traced: Callable[[TowerSpec, bool], onnx.ModelProto], spec: TowerSpec
+) -> None:
+    embeddings, weights = [], []
+    for for_amx in (False, True):
+        model = traced(spec, True)
+        quantise(model, [seeded_inputs(3, windows=8).of(spec)[None]], for_amx=for_amx)
+        session = open_session(model.SerializeToString())
+        embeddings.append(embed(session, spec, seeded_inputs(4, windows=8).of(spec)[None]))
+        weights.append(
+            [
+                numpy_helper.to_array(tensor).astype(int)
+                for tensor in model.graph.initializer
+                if tensor.name.endswith("weight.integer")
+            ]
+        )
+    np.testing.assert_array_equal(*embeddings)
+    for plain, moved in zip(*weights, strict=True):
+        np.testing.assert_array_equal(plain - 1, moved)
 
 
 def test_bias_correction_makes_int8_better(
@@ -367,7 +392,7 @@ def test_all_precisions_are_verified_and_say_what_they_are(
     exported: Path, narrow_checkpoint: Path
 ) -> None:
     files = find_files(exported, 1)
-    assert [file.precision for file in files] == [FP32, FP32, FP16, FP16, INT8, INT8]
+    assert [file.precision for file in files] == [one for one in PRECISIONS for _ in TOWERS]
     sha256 = load_checkpoint(narrow_checkpoint).sha256
     for file in files:
         metadata = read_metadata(file.path)
@@ -375,7 +400,7 @@ def test_all_precisions_are_verified_and_say_what_they_are(
         assert metadata.precision == file.precision.name
         assert metadata.checkpoint_sha256 == sha256
         assert "MIT" in metadata.licence
-        assert metadata.calibration == ("clip.mp4" if file.precision is INT8 else "")
+        assert metadata.calibration == ("clip.mp4" if file.precision in (INT8, INT8_AMX) else "")
     assert require_one_source(file.path for file in files) == sha256
 
 
@@ -488,8 +513,8 @@ def test_scores_are_compared_on_clips(exported: Path, network: SyncNet, talking_
     )
     assert report.failures == []
     assert {check.inputs for check in report.embeddings} == {"seeded", "clip.mp4"}
-    assert [check.precision for check in report.scores] == ["fp32", "fp16", "int8"]
-    fp32, _, int8 = report.scores
+    assert [check.precision for check in report.scores] == ["fp32", "fp16", "int8", "int8-amx"]
+    fp32, _, int8, _ = report.scores
     assert fp32.exported.offset == fp32.published.offset
     assert fp32.exported.confidence == pytest.approx(fp32.published.confidence, rel=1e-4)
     assert 0 < int8.confidence_error < 0.05
@@ -521,12 +546,12 @@ def test_verify_and_inspect_from_the_command_line(
     assert report["scores"][0]["published"]["offset"] == report["scores"][0]["exported"]["offset"]
     status, output, _ = command("verify", "--weights", narrow_checkpoint, *repository)
     assert status == 0
-    assert output.count("pass") == 6
+    assert output.count("pass") == 2 * len(PRECISIONS)
     status, output, _ = command("inspect", "--json", *repository)
     assert status == 0
     entries = json.loads(output)
-    assert [entry["precision"] for entry in entries] == ["fp32", "fp32", "fp16", "fp16"] + 2 * [
-        "int8"
+    assert [entry["precision"] for entry in entries] == [
+        name for name in ("fp32", "fp16", "int8", "int8-amx") for _ in TOWERS
     ]
     status, output, _ = command("inspect", *repository)
     assert status == 0

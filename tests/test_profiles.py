@@ -15,11 +15,11 @@ from syncnet_client import SyncNetClient
 from syncnet_export import load_checkpoint
 from syncnet_export.building import Build
 from syncnet_export.inputs import published_embeddings, seeded_inputs
-from syncnet_export.precision import FP16, FP32, INT8, Precision
+from syncnet_export.precision import FP16, FP32, INT8, INT8_AMX, Precision
 from syncnet_export.towers import TOWERS, VIDEO, TowerSpec
 from syncnet_server import Server, ServerError
 
-PROFILES = {"default": FP32, "int8": INT8, "fp16": FP16}
+PROFILES = {"default": FP32, "int8": INT8, "int8-amx": INT8_AMX, "fp16": FP16}
 
 pytestmark = pytest.mark.server
 
@@ -79,7 +79,7 @@ def test_other_models_are_served_as_ever_under_a_profile(
     ("profile", "message"),
     [
         ("tensorrt", r"no engine .*model\.plan; build it with `syncnet-export tensorrt`"),
-        ("int3", "no profile 'int3' .*: fp16, int8, tensorrt, tensorrt-ep"),
+        ("int3", "no profile 'int3' .*: fp16, int8, int8-amx, tensorrt, tensorrt-ep"),
     ],
 )
 def test_profiles_that_cannot_be_served_say_why(

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import MODEL_REPOSITORY
 
-from syncnet_server import ServerError, default_model_repository, load_model_module, locate
+from syncnet_server import ServerError, cli, default_model_repository, load_model_module, locate
 from syncnet_server.log import LogFollower, is_problem, startup_failure
+from syncnet_server.processor import has_amx
 from syncnet_server.repository import check_profile
 
 # --- Where tritonserver comes from -------------------------------------------------------------
@@ -197,3 +198,46 @@ def test_model_module_that_cannot_be_imported_is_not_kept(tmp_path: Path) -> Non
     with pytest.raises(RuntimeError, match="bad"):
         load_model_module(tmp_path, "mean")
     assert set(sys.modules) == before
+
+
+# --- the processor -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("fpu avx512_vnni amx_tile amx_int8", True), ("fpu avx2", False)]
+)
+def test_amx_is_a_flag_of_the_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, expected: bool
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor : 0\nflags : {flags}\nbugs :\n")
+    monkeypatch.setattr("syncnet_server.processor._CPUINFO", cpuinfo)
+    assert has_amx() is expected
+
+
+def test_no_amx_where_nobody_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncnet_server.processor._CPUINFO", tmp_path / "missing")
+    assert has_amx() is False
+
+
+@pytest.mark.parametrize(
+    ("profile", "amx", "better"),
+    [
+        ("int8", True, "int8-amx"),
+        ("int8", False, None),
+        ("int8-amx", False, "int8"),
+        ("int8-amx", True, None),
+        ("default", True, None),
+    ],
+)
+def test_the_command_names_a_profile_that_is_faster(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    profile: str,
+    amx: bool,
+    better: str | None,
+) -> None:
+    monkeypatch.setattr("syncnet_server.cli.has_amx", lambda: amx)
+    cli._note_other_profile(profile)
+    expected = f"note: the profile {better} is faster on this machine's processor\n"
+    assert capsys.readouterr().err == (expected if better else "")

@@ -25,13 +25,15 @@ from syncnet_export.int8 import quantise
 from syncnet_export.metadata import TowerMetadata, exporter_version
 from syncnet_export.network import SyncNet
 from syncnet_export.onnx_files import write_model
-from syncnet_export.precision import FP16, FP32, INT8, Precision, TowerFile, parse
+from syncnet_export.precision import FP16, FP32, INT8, INT8_AMX, Precision, TowerFile, parse
 from syncnet_export.serving import serving_form
 from syncnet_export.towers import TOWERS, TowerSpec
 from syncnet_export.tracing import store_half_weights, trace
 from syncnet_export.verify import Report, verify
 
 __all__ = ["Build", "build"]
+
+_INTEGER = {INT8, INT8_AMX}
 
 # Seeds of the inputs that int8 is calibrated on, beside clips; files are verified on another one.
 _CALIBRATION_SEEDS = (101, 102, 103, 104)
@@ -69,7 +71,7 @@ def build(
         weights: the checkpoint, a published `.model` file or safetensors.
         model_repository: where to; None for the one that `syncnet-server` serves.
         version: of both towers; None for the one after the newest.
-        precisions: any of ``fp32``, ``fp16``, ``int8``.
+        precisions: any of ``fp32``, ``fp16``, ``int8``, ``int8-amx``.
         calibrate: clips to measure the ranges of int8 on; none for the project's sample clip.
             Files are verified on them as well.
         replace: whether a version that exists may be replaced.
@@ -90,7 +92,7 @@ def build(
     if not replace:
         require_free(repository, version)
     clips = [Path(clip) for clip in calibrate]
-    if INT8 in wanted and not clips:
+    if _INTEGER.intersection(wanted) and not clips:
         clips = [sample_clip()]
     exporter = _Exporter(checkpoint, network, clips, repository)
     with staged(repository) as folders:
@@ -137,18 +139,19 @@ class _Exporter:
             precision=file.precision.name,
             checkpoint_sha256=self._checkpoint.sha256,
             exporter=exporter_version(),
-            calibration=self._calibrated_on() if file.precision is INT8 else "",
+            calibration=self._calibrated_on() if file.precision in _INTEGER else "",
         )
         metadata.write(model)
         write_model(model, file.path)
 
     def _model(self, spec: TowerSpec, precision: Precision) -> onnx.ModelProto:
-        tower = serving_form(self._network, spec, integer=precision is INT8)
+        tower = serving_form(self._network, spec, integer=precision in _INTEGER)
         model = trace(tower)
         if precision is FP16:
             to_fp16(model)
-        elif precision is INT8:
-            quantise(model, (inputs.of(spec)[None] for inputs in self._calibration_inputs()))
+        elif precision in _INTEGER:
+            batches = (inputs.of(spec)[None] for inputs in self._calibration_inputs())
+            quantise(model, batches, for_amx=precision is INT8_AMX)
         elif self._checkpoint.half:
             store_half_weights(model, tower.weights)
         return model

@@ -48,7 +48,7 @@ Repository = Annotated[
 def build(
     weights: Weights,
     precision: Annotated[
-        list[str], typer.Option(help="What to write: one or more of fp32, fp16, int8.")
+        list[str], typer.Option(help="What to write: one or more of fp32, fp16, int8, int8-amx.")
     ] = ["fp32"],  # noqa: B006
     calibrate: Annotated[
         list[Path],

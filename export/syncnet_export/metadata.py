@@ -33,7 +33,7 @@ class TowerMetadata:
 
     Attributes:
         tower: ``video_tower`` or ``audio_tower``.
-        precision: ``fp32``, ``fp16`` or ``int8``.
+        precision: ``fp32``, ``fp16``, ``int8`` or ``int8-amx``.
         checkpoint_sha256: of the checkpoint file the weights came from.
         exporter: version of the package that wrote the file.
         licence: what applies to the graph and to the weights.

@@ -14,6 +14,7 @@ __all__ = [
     "FP16",
     "FP32",
     "INT8",
+    "INT8_AMX",
     "PRECISIONS",
     "Precision",
     "TowerFile",
@@ -44,8 +45,9 @@ FP32 = Precision("fp32", "model.onnx", 1e-5, 1e-4)
 
 FP16 = Precision("fp16", "model.fp16.onnx", 2e-3, 1e-2)
 INT8 = Precision("int8", "model.int8.onnx", 3e-2, 5e-2)
+INT8_AMX = Precision("int8-amx", "model.int8-amx.onnx", 3e-2, 5e-2)
 
-PRECISIONS = (FP32, FP16, INT8)
+PRECISIONS = (FP32, FP16, INT8, INT8_AMX)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import typer
 
 from syncnet_server.errors import ServerError
 from syncnet_server.log import LogFollower, is_problem
+from syncnet_server.processor import has_amx
 from syncnet_server.security import Tls
 from syncnet_server.server import Server
 
@@ -112,6 +113,7 @@ def serve(
     try:
         with server:
             _note_small_shared_memory()
+            _note_other_profile(profile)
             _say(
                 f"serving on gRPC {server.grpc_url}, HTTP {server.http_url}, "
                 f"metrics {server.metrics_url}; Ctrl-C stops"
@@ -153,6 +155,12 @@ def _note_small_shared_memory() -> None:
             f"warning: {free_bytes >> 20} MB of shared memory left for tensors; "
             "give a container more with --shm-size=1g"
         )
+
+
+def _note_other_profile(profile: str) -> None:
+    better = {("int8", True): "int8-amx", ("int8-amx", False): "int8"}.get((profile, has_amx()))
+    if better:
+        _say(f"note: the profile {better} is faster on this machine's processor")
 
 
 def _say(message: str) -> None:
