@@ -82,8 +82,9 @@ def _stages(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
 
 def _load(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
     from benchmarks import load
+    from benchmarks.setup import FASTEST
 
-    return load.run(towers, folder, profile="int8", full=full)
+    return load.run(towers, folder, profile=FASTEST, full=full)
 
 
 def _concurrent(towers: Any, folder: Path, full: bool) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Many clips at once on one server: total throughput, fairness, and the time of a chunk.
 
 1, 2, 4 and 8 clients score the same clip at the same time, each with a connection of its own, from
-threads of one process so that start-up does not count. Full-size int8 towers. Every clip must give
-the result of the quiet run.
+threads of one process so that start-up does not count. Full-size towers in the fastest precision.
+Every clip must give the result of the quiet run.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from typing import Any
 
 from benchmarks.processes import BenchmarkError
 from benchmarks.record import percentile, relative_error
-from benchmarks.setup import FullSize, write_clip
+from benchmarks.setup import FASTEST, FullSize, serve, write_clip
 from syncnet_client import GrpcOptions, SyncNetClient
 from syncnet_client.chunks import Chunk
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_client.grpc_transport import GrpcTransport
 from syncnet_client.transport import ChunkAnswer, ChunkStream, Metrics, Scope, Transport
-from syncnet_server import Server
 
 CLIENTS = (1, 2, 4, 8)
 CLIP_S = 12
@@ -99,11 +98,11 @@ def run(full_size: FullSize, folder: Path, *, rounds: int) -> dict[str, Any]:
     """
     clip = folder / "concurrent.mkv"
     write_clip(clip, CLIP_S * FRAMES_PER_SECOND, CLIP_S * 16_000)
-    with Server(full_size.model_repository, profile="int8") as server:
+    with serve(full_size, FASTEST) as server:
         with SyncNetClient(server.grpc_url) as client:
             quiet = client.score(clip)
         rows = [_at_once(server.grpc_url, clip, quiet, count, rounds) for count in CLIENTS]
-    return {"clip_s": CLIP_S, "clips_per_client": rounds, "by_clients": rows}
+    return {"precision": FASTEST, "clip_s": CLIP_S, "clips_per_client": rounds, "by_clients": rows}
 
 
 def _at_once(url: str, clip: Path, quiet: Any, clients: int, rounds: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ from benchmarks.setup import (
     CLIP_FRAMES,
     CLIP_SAMPLES,
     DISTANCE_TOLERANCES,
+    FASTEST,
+    PRECISIONS,
     FullSize,
+    serve,
     write_clip,
 )
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_export import load_checkpoint
-from syncnet_server import Server
 
 # JPEG files, which only the published way takes, change the frames themselves.
 TOLERANCES = {"published": 5e-2, **DISTANCE_TOLERANCES}
@@ -52,7 +55,8 @@ def run(full_size: FullSize, folder: Path, *, rounds: int, long_clip: bool) -> d
     Args:
         full_size: what to score with.
         folder: for clips.
-        rounds: of published, fp32, int8 in turn, after one that is not counted for the two servers.
+        rounds: of the published way and each precision in turn, after one of each precision that is
+            not counted.
         long_clip: also score a clip of ten minutes, for the peak memory of the client.
 
     Raises:
@@ -61,25 +65,23 @@ def run(full_size: FullSize, folder: Path, *, rounds: int, long_clip: bool) -> d
     clip = folder / "clip.mkv"
     write_clip(clip, CLIP_FRAMES, CLIP_SAMPLES)
     reference = _reference(clip, full_size)
-    runs: dict[str, list[_Run]] = {"published": [], "fp32": [], "int8": []}
-    with (
-        Server(full_size.model_repository) as fp32,
-        Server(full_size.model_repository, profile="int8") as int8,
-    ):
-        for server in (fp32, int8):
-            _score(clip, server.grpc_url)
+    runs: dict[str, list[_Run]] = {"published": [], **{name: [] for name in PRECISIONS}}
+    with ExitStack() as stack:
+        urls = {name: stack.enter_context(serve(full_size, name)).grpc_url for name in PRECISIONS}
+        for url in urls.values():
+            _score(clip, url)
         for _ in range(rounds):
             command = [sys.executable, "-m", "benchmarks.published", str(clip)]
             usage = measure([*command, "--weights", full_size.weights])
             runs["published"].append(_Run(usage, 0.0, _error(usage, reference)))
-            for name, server in (("fp32", fp32), ("int8", int8)):
+            for name, url in urls.items():
                 before = tree_cpu_s(os.getpid())
-                usage = _score(clip, server.grpc_url)
+                usage = _score(clip, url)
                 server_cpu_s = tree_cpu_s(os.getpid()) - before
                 runs[name].append(_Run(usage, server_cpu_s, _error(usage, reference)))
         figures = _figures(runs)
         if long_clip:
-            figures["long_clip"] = _long_clip(folder, int8.grpc_url)
+            figures["long_clip"] = _long_clip(folder, urls[FASTEST])
     _check(figures)
     return figures
 
@@ -118,7 +120,7 @@ def _figures(runs: dict[str, list[_Run]]) -> dict[str, Any]:
             "tolerance": TOLERANCES[name],
         }
     slow = [one.usage.wall_s for one in runs["published"]]
-    for name in ("fp32", "int8"):
+    for name in PRECISIONS:
         figures[name]["times_faster_than_published"] = ratios(
             slow, [one.usage.wall_s for one in runs[name]]
         )
@@ -139,11 +141,11 @@ def _long_clip(folder: Path, url: str) -> dict[str, Any]:
 
 
 def _check(figures: dict[str, Any]) -> None:
-    for name, tolerance in TOLERANCES.items():
+    for name in ("published", *PRECISIONS):
         error = figures[name]["relative_error"]
-        if error > tolerance:
-            raise BenchmarkError(f"{name}: relative error {error:.2g} is past {tolerance:g}")
-    peaks = [figures[name]["client_peak_mb"]["max"] for name in ("fp32", "int8")]
+        if error > TOLERANCES[name]:
+            raise BenchmarkError(f"{name}: relative error {error:.2g} is past {TOLERANCES[name]:g}")
+    peaks = [figures[name]["client_peak_mb"]["max"] for name in PRECISIONS]
     if "long_clip" in figures:
         peaks.append(figures["long_clip"]["client_peak_mb"])
     figures["client_peak_limit_mb"] = CLIENT_PEAK_LIMIT_MB

@@ -6,6 +6,7 @@ The same frames and samples from memory, in turn: the published network in PyTor
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -16,10 +17,16 @@ import torch
 from benchmarks.processes import BenchmarkError, timed
 from benchmarks.published import mean_distances
 from benchmarks.record import ratios, relative_error, summary
-from benchmarks.setup import DISTANCE_TOLERANCES, Clip, FullSize, read_sample
+from benchmarks.setup import (
+    DISTANCE_TOLERANCES,
+    PRECISIONS,
+    Clip,
+    FullSize,
+    read_sample,
+    serve,
+)
 from syncnet_client import SyncNetClient
 from syncnet_export import load_checkpoint
-from syncnet_server import Server
 
 CLIP_WINDOWS = 240
 
@@ -42,15 +49,13 @@ def run(full_size: FullSize, *, rounds: int) -> dict[str, Any]:
             mean = mean_distances(bgr, sound, network, batch=20, device=device)
         return [float(value) for value in mean]
 
-    seconds: dict[str, list[float]] = {"pytorch": [], "fp32": [], "int8": []}
-    with (
-        Server(full_size.model_repository) as fp32,
-        Server(full_size.model_repository, profile="int8") as int8,
-        SyncNetClient(fp32.grpc_url) as fp32_client,
-        SyncNetClient(int8.grpc_url) as int8_client,
-    ):
+    seconds: dict[str, list[float]] = {"pytorch": [], **{name: [] for name in PRECISIONS}}
+    with ExitStack() as stack:
         expected = np.array(pytorch())
-        clients = {"fp32": fp32_client, "int8": int8_client}
+        clients = {}
+        for name in PRECISIONS:
+            server = stack.enter_context(serve(full_size, name))
+            clients[name] = stack.enter_context(SyncNetClient(server.grpc_url))
         errors = {
             name: _error(client, (frames, sound), expected) for name, client in clients.items()
         }
@@ -72,7 +77,9 @@ def run(full_size: FullSize, *, rounds: int) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         **rows,
         "fp32_over_pytorch": ratios(seconds["pytorch"], seconds["fp32"]),
-        "int8_over_fp32": ratios(seconds["fp32"], seconds["int8"]),
+        "over_fp32": {
+            name: ratios(seconds["fp32"], seconds[name]) for name in PRECISIONS if name != "fp32"
+        },
     }
 
 

@@ -17,7 +17,8 @@ from syncnet_client.contract import FRAME_SIZE, FRAMES_PER_SECOND, SAMPLE_RATE
 from syncnet_client.media import open_media
 from syncnet_export import build
 from syncnet_export.network import random_checkpoint
-from syncnet_server import default_model_repository
+from syncnet_server import Server, default_model_repository
+from syncnet_server.processor import has_amx
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "talking-head.mp4"
 
@@ -26,27 +27,37 @@ CLIP_FRAMES, CLIP_SAMPLES = 900, 575_616
 
 
 # Relative error of a mean distance to that of the fp32 network in PyTorch.
-DISTANCE_TOLERANCES = {"fp32": 1e-4, "int8": 3e-2}
+DISTANCE_TOLERANCES = {"fp32": 1e-4, "int8": 3e-2, "int8-amx": 3e-2}
+
+# The precisions that this machine serves on its processors, and the one that is fastest here.
+PRECISIONS = ("fp32", "int8", "int8-amx") if has_amx() else ("fp32", "int8")
+FASTEST = PRECISIONS[-1]
 
 Clip = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]  # frames RGB at 25 fps, 16 kHz mono
 
 
 @dataclass(frozen=True)
 class FullSize:
-    """A model repository with towers as large as the published ones, in fp32 and int8."""
+    """A model repository with towers as large as the published ones, in `PRECISIONS`."""
 
     model_repository: Path
     weights: Path
     checkpoint_sha256: str
 
 
-def full_size(folder: Path, precisions: tuple[str, ...] = ("fp32", "int8")) -> FullSize:
+def full_size(folder: Path, precisions: tuple[str, ...] = PRECISIONS) -> FullSize:
     """Export seeded random weights of the published layout into a copy of the repository."""
     weights = folder / "random.safetensors"
     save_file(random_checkpoint(seed=0), weights)
     repository = copy_repository(folder)
     built = build(weights, model_repository=repository, version=1, precisions=precisions)
     return FullSize(repository, weights, built.checkpoint_sha256)
+
+
+def serve(towers: FullSize, precision: str) -> Server:
+    """A server for one of `PRECISIONS`, to be started."""
+    profile = "default" if precision == "fp32" else precision
+    return Server(towers.model_repository, profile=profile)
 
 
 def copy_repository(folder: Path) -> Path:
