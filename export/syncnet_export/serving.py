@@ -26,6 +26,7 @@ from syncnet_export.towers import VIDEO, TowerSpec
 __all__ = ["LayerWeight", "ServedTower", "serving_form"]
 
 
+_COLOURS = 3
 _Convolution = (nn.Conv2d, nn.Conv3d)
 
 
@@ -109,12 +110,13 @@ class ServedTower(nn.Module):
         """[B, K+4, 224, 224, 3] to [B, K, 15, 224, 224], channel 3 * frame + colour."""
         if not self.integer:
             frames = frames.float()
-        planes = frames.permute(0, 1, 4, 2, 3)
-        last = WINDOW_FRAMES - 1
-        shifted = [planes[:, start : start - last or None] for start in range(WINDOW_FRAMES)]
+        planes = frames.permute(0, 1, 4, 2, 3).flatten(1, 2)
+        channels = torch.arange(_COLOURS * WINDOW_FRAMES)
         if self.integer:
-            shifted.append(shifted[-1][:, :, :1])
-        return torch.cat(shifted, dim=2)
+            channels = torch.cat([channels, channels[-1:]])
+        windows = torch.arange(frames.shape[1] - self.spec.surplus)
+        chosen = (_COLOURS * windows[:, None] + channels).flatten()
+        return planes.index_select(1, chosen).unflatten(1, (-1, len(channels)))
 
     @staticmethod
     def _align_first_layer(layer: nn.Module) -> nn.Module:
