@@ -8,35 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncnet_client.commands.connection import (
-    CaOption,
-    CertOption,
-    HeaderOption,
-    InFlightOption,
-    KeyOption,
-    LocalOption,
-    SharedMemoryOption,
-    StreamsOption,
-    TimeoutOption,
-    TlsOption,
-    UrlOption,
-    connect,
-    grpc_options,
-)
-from syncnet_client.commands.crop import CropOption, YunetOption, parse_crop
-from syncnet_client.commands.scoring import (
-    ChunkOption,
-    MinConfidenceOption,
-    VshiftOption,
-    WindowOption,
-)
-from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT
-from syncnet_client.defaults import (
-    DEFAULT_IN_FLIGHT,
-    DEFAULT_MIN_CONFIDENCE,
-    DEFAULT_TIMEOUT_S,
-    DEFAULT_WINDOW_S,
-)
+from syncnet_client.commands.connection import Connection, connection
+from syncnet_client.commands.groups import takes
+from syncnet_client.commands.scoring import ScoreArguments, score_arguments
 
 if TYPE_CHECKING:
     from syncnet_client.align import Alignment
@@ -45,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["align"]
 
 
+@takes(how=score_arguments, server=connection)
 def align(
+    *,
     clip: Annotated[
         Path, typer.Argument(metavar="CLIP", exists=True, dir_okay=False, help="The clip.")
     ],
@@ -56,24 +32,9 @@ def align(
         bool, typer.Option("--force", help="Write although a measurement speaks against it.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
-    vshift: VshiftOption = DEFAULT_VSHIFT,
-    chunk: ChunkOption = DEFAULT_CHUNK,
-    crop: CropOption = "auto",
-    yunet: YunetOption = None,
-    window: WindowOption = DEFAULT_WINDOW_S,
-    min_confidence: MinConfidenceOption = DEFAULT_MIN_CONFIDENCE,
+    how: ScoreArguments,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    url: UrlOption = None,
-    local: LocalOption = False,
-    in_flight: InFlightOption = DEFAULT_IN_FLIGHT,
-    streams: StreamsOption = 1,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT_S,
-    tls: TlsOption = False,
-    ca: CaOption = None,
-    cert: CertOption = None,
-    key: KeyOption = None,
-    header: HeaderOption = None,
-    shared_memory: SharedMemoryOption = True,
+    server: Connection,
 ) -> None:
     """Write a copy of CLIP whose audio is in sync.
 
@@ -84,33 +45,11 @@ def align(
     from syncnet_client.align import align as align_clip
     from syncnet_client.commands.meter import ClipMeter
 
-    crop_mode = parse_crop(crop)
-    options = grpc_options(
-        in_flight=in_flight,
-        streams=streams,
-        timeout_s=timeout,
-        tls=tls,
-        ca=ca,
-        cert=cert,
-        key=key,
-        headers=header,
-        shared_memory=shared_memory,
-    )
-    with connect(url, options, local=local) as client:
+    with server.open() as client:
 
         def score(path: Path, name: str) -> SyncResult:
             with ClipMeter(name) as meter:
-                return client.score(
-                    path,
-                    vshift=vshift,
-                    chunk=chunk,
-                    crop=crop_mode,
-                    yunet=yunet,
-                    window_s=window,
-                    min_confidence=min_confidence,
-                    name=name,
-                    progress=meter.update,
-                )
+                return client.score(path, name=name, progress=meter.update, **how)
 
         alignment = align_clip(clip, out, score, force=force, overwrite=overwrite)
     if as_json:

@@ -1,131 +1,118 @@
-"""The options that say which server to use, shared by all subcommands."""
+"""The options that say which server to use, shared by all commands."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncnet_client.defaults import DEFAULT_URL
+from syncnet_client.defaults import DEFAULT_IN_FLIGHT, DEFAULT_TIMEOUT_S, DEFAULT_URL
 from syncnet_client.errors import ServerUnavailableError, UsageError
 
 if TYPE_CHECKING:
     from syncnet_client.client import SyncNetClient
     from syncnet_client.grpc_transport import GrpcOptions
 
-__all__ = [
-    "CaOption",
-    "CertOption",
-    "HeaderOption",
-    "InFlightOption",
-    "KeyOption",
-    "LocalOption",
-    "SharedMemoryOption",
-    "StreamsOption",
-    "TimeoutOption",
-    "TlsOption",
-    "UrlOption",
-    "connect",
-    "grpc_options",
-]
-
-UrlOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HOST:PORT",
-        envvar="SYNCNET_URL",
-        help=f"gRPC address of the Triton server. [default: {DEFAULT_URL}]",
-    ),
-]
-LocalOption = Annotated[
-    bool, typer.Option("--local", help="Start a server on this machine for this call alone.")
-]
-InFlightOption = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Chunks of one clip sent ahead of the answers.")
-]
-StreamsOption = Annotated[
-    int,
-    typer.Option(
-        min=1, metavar="N", help="Streams that share a clip, for several servers behind a balancer."
-    ),
-]
-TimeoutOption = Annotated[
-    float, typer.Option(metavar="SECONDS", help="Send a chunk again if unanswered for so long.")
-]
-TlsOption = Annotated[bool, typer.Option("--tls", help="Encrypt the connection.")]
-CaOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Trust the certificates in this PEM file.")
-]
-CertOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Identify with this certificate (PEM).")
-]
-KeyOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The key of that certificate (PEM).")
-]
-HeaderOption = Annotated[
-    list[str] | None,
-    typer.Option("--header", metavar="NAME:VALUE", help="Send this header; may be repeated."),
-]
-SharedMemoryOption = Annotated[
-    bool,
-    typer.Option(help="Leave frames for a server on this machine in shared memory, if it can."),
-]
+__all__ = ["Connection", "connection"]
 
 
-def grpc_options(
-    *,
-    in_flight: int,
-    streams: int,
-    timeout_s: float,
-    tls: bool,
-    ca: Path | None,
-    cert: Path | None,
-    key: Path | None,
-    headers: Sequence[str] | None,
-    shared_memory: bool,
-) -> GrpcOptions:
-    """What the options say about the connection.
+@dataclass(frozen=True)
+class Connection:
+    """Which server to use, and how.
+
+    Attributes:
+        url: HOST:PORT; None for a server of this call's own.
+        options: how to connect.
+    """
+
+    url: str | None
+    options: GrpcOptions
+
+    @contextmanager
+    def open(self) -> Iterator[SyncNetClient]:
+        """Give a client; a server that is started for it is stopped at the end.
+
+        Raises:
+            ServerUnavailableError: the local server cannot start.
+        """
+        from syncnet_client.client import SyncNetClient
+
+        with ExitStack() as stack:
+            url = self.url or stack.enter_context(_local_server())
+            yield stack.enter_context(SyncNetClient(url, options=self.options))
+
+
+def connection(
+    url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="SYNCNET_URL",
+            help=f"gRPC address of the Triton server. [default: {DEFAULT_URL}]",
+        ),
+    ] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="Start a server on this machine for this call alone.")
+    ] = False,
+    in_flight: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Chunks of one clip sent ahead of the answers.")
+    ] = DEFAULT_IN_FLIGHT,
+    streams: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Streams that share a clip, for several servers behind a balancer.",
+        ),
+    ] = 1,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Send a chunk again if unanswered for so long.")
+    ] = DEFAULT_TIMEOUT_S,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypt the connection.")] = False,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Trust the certificates in this PEM file.")
+    ] = None,
+    cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Identify with this certificate (PEM).")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The key of that certificate (PEM).")
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME:VALUE", help="Send this header; may be repeated."),
+    ] = None,
+    shared_memory: Annotated[
+        bool,
+        typer.Option(help="Leave frames for a server on this machine in shared memory, if it can."),
+    ] = True,
+) -> Connection:
+    """What the options of a command say about the connection.
 
     Raises:
         UsageError: one has an impossible value, or they contradict each other.
     """
     from syncnet_client.grpc_transport import GrpcOptions
 
-    return GrpcOptions(
+    options = GrpcOptions(
         in_flight=in_flight,
         streams=streams,
-        timeout_s=timeout_s,
+        timeout_s=timeout,
         tls=tls,
         ca=ca,
         cert=cert,
         key=key,
-        headers=dict(_parse_header(header) for header in headers or ()),
+        headers=dict(_parse_header(each) for each in header or ()),
         shared_memory=shared_memory,
     )
-
-
-@contextmanager
-def connect(url: str | None, options: GrpcOptions, *, local: bool) -> Iterator[SyncNetClient]:
-    """Give a client for a server; one that is started for it is stopped at the end.
-
-    Raises:
-        UsageError: both a server's address and a local server are wanted.
-        ServerUnavailableError: the local server cannot start.
-    """
-    from syncnet_client.client import SyncNetClient
-
-    if not local:
-        with SyncNetClient(url or DEFAULT_URL, options=options) as client:
-            yield client
-        return
-    if url is not None:
+    if local and url is not None:
         raise UsageError("--local starts a server of its own: leave out --url")
-    with _local_server() as local_url, SyncNetClient(local_url, options=options) as client:
-        yield client
+    return Connection(None if local else url or DEFAULT_URL, options)
 
 
 @contextmanager

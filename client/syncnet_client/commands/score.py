@@ -9,37 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncnet_client.commands.connection import (
-    CaOption,
-    CertOption,
-    HeaderOption,
-    InFlightOption,
-    KeyOption,
-    LocalOption,
-    SharedMemoryOption,
-    StreamsOption,
-    TimeoutOption,
-    TlsOption,
-    UrlOption,
-    connect,
-    grpc_options,
-)
-from syncnet_client.commands.crop import CropOption, YunetOption, parse_crop
-from syncnet_client.commands.scoring import (
-    ChunkOption,
-    MinConfidenceOption,
-    ScoreArguments,
-    VshiftOption,
-    WindowOption,
-)
-from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT
+from syncnet_client.commands.connection import Connection, connection
+from syncnet_client.commands.groups import takes
+from syncnet_client.commands.scoring import ScoreArguments, score_arguments
 from syncnet_client.defaults import (
-    DEFAULT_IN_FLIGHT,
     DEFAULT_JOBS,
-    DEFAULT_MIN_CONFIDENCE,
-    DEFAULT_TIMEOUT_S,
-    DEFAULT_URL,
-    DEFAULT_WINDOW_S,
 )
 from syncnet_client.errors import UsageError
 
@@ -56,7 +30,9 @@ class EngineName(str, enum.Enum):
     RAY = "ray"
 
 
+@takes(how=score_arguments, server=connection)
 def score(
+    *,
     clips: Annotated[
         list[str],
         typer.Argument(
@@ -65,12 +41,7 @@ def score(
             "(.jsonl, .csv or .parquet with a column named clip).",
         ),
     ],
-    vshift: VshiftOption = DEFAULT_VSHIFT,
-    chunk: ChunkOption = DEFAULT_CHUNK,
-    crop: CropOption = "auto",
-    yunet: YunetOption = None,
-    window: WindowOption = DEFAULT_WINDOW_S,
-    min_confidence: MinConfidenceOption = DEFAULT_MIN_CONFIDENCE,
+    how: ScoreArguments,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per clip, each on one line.")
     ] = False,
@@ -113,17 +84,7 @@ def score(
             help="Write one clip with faces, confidence and waveform drawn on it (.mp4, .mkv).",
         ),
     ] = None,
-    url: UrlOption = None,
-    local: LocalOption = False,
-    in_flight: InFlightOption = DEFAULT_IN_FLIGHT,
-    streams: StreamsOption = 1,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT_S,
-    tls: TlsOption = False,
-    ca: CaOption = None,
-    cert: CertOption = None,
-    key: KeyOption = None,
-    header: HeaderOption = None,
-    shared_memory: SharedMemoryOption = True,
+    server: Connection,
 ) -> None:
     """Measure how far the audio of each clip is ahead of its video, and how sure that is.
 
@@ -133,25 +94,6 @@ def score(
     from syncnet_client.commands.many import local_engine, score_many
     from syncnet_client.inputs import expand
 
-    arguments = ScoreArguments(
-        vshift=vshift,
-        chunk=chunk,
-        crop=parse_crop(crop),
-        yunet=yunet,
-        window_s=window,
-        min_confidence=min_confidence,
-    )
-    options = grpc_options(
-        in_flight=in_flight,
-        streams=streams,
-        timeout_s=timeout,
-        tls=tls,
-        ca=ca,
-        cert=cert,
-        key=key,
-        headers=header,
-        shared_memory=shared_memory,
-    )
     names = expand(clips)
     single = names == clips and len(names) == 1 and output is None and engine is EngineName.LOCAL
     if (plot or overlay) and not single:
@@ -159,24 +101,24 @@ def score(
     if engine is EngineName.RAY:
         from syncnet_client.commands.ray import score_many_on_ray
 
-        if local or output is None:
+        if server.url is None or output is None:
             raise UsageError("--engine ray needs --output, and a server that all machines reach")
         succeeded = score_many_on_ray(
             names,
-            arguments,
-            url=url or DEFAULT_URL,
-            options=options,
+            how,
+            url=server.url,
+            options=server.options,
             address=ray_address,
             jobs=jobs,
             output=output,
             as_json=as_json,
         )
         raise typer.Exit(0 if succeeded else 1)
-    with connect(url, options, local=local) as client:
+    with server.open() as client:
         if single:
-            _score_one(client, names[0], arguments, as_json, plot, overlay)
+            _score_one(client, names[0], how, as_json, plot, overlay)
             return
-        clips_here = local_engine(client, names, arguments, jobs or DEFAULT_JOBS)
+        clips_here = local_engine(client, names, how, jobs or DEFAULT_JOBS)
         if not score_many(clips_here, output=output, as_json=as_json):
             raise typer.Exit(1)
 
@@ -184,7 +126,7 @@ def score(
 def _score_one(
     client: SyncNetClient,
     clip: str,
-    arguments: ScoreArguments,
+    how: ScoreArguments,
     as_json: bool,
     plot: Path | None,
     overlay: Path | None,
@@ -199,7 +141,7 @@ def _score_one(
     if overlay is not None:
         check_overlay(overlay)
     with ClipMeter(clip) as meter:
-        result = client.score(clip, progress=meter.update, **arguments)
+        result = client.score(clip, progress=meter.update, **how)
     if as_json:
         print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
     else:

@@ -10,28 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncnet_client.commands.connection import (
-    CaOption,
-    CertOption,
-    HeaderOption,
-    InFlightOption,
-    KeyOption,
-    LocalOption,
-    SharedMemoryOption,
-    StreamsOption,
-    TimeoutOption,
-    TlsOption,
-    UrlOption,
-    connect,
-    grpc_options,
-)
+from syncnet_client.commands.connection import Connection, connection
 from syncnet_client.commands.crop import CropOption, YunetOption, parse_crop
+from syncnet_client.commands.groups import takes
 from syncnet_client.commands.scoring import MinConfidenceOption, VshiftOption
 from syncnet_client.contract import DEFAULT_VSHIFT
 from syncnet_client.defaults import (
-    DEFAULT_IN_FLIGHT,
     DEFAULT_MIN_CONFIDENCE,
-    DEFAULT_TIMEOUT_S,
     DEFAULT_WINDOW_S,
 )
 
@@ -41,7 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["watch"]
 
 
+@takes(server=connection)
 def watch(
+    *,
     source: Annotated[
         str,
         typer.Argument(
@@ -68,35 +55,14 @@ def watch(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per update, each on one line.")
     ] = False,
-    url: UrlOption = None,
-    local: LocalOption = False,
-    in_flight: InFlightOption = DEFAULT_IN_FLIGHT,
-    streams: StreamsOption = 1,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT_S,
-    tls: TlsOption = False,
-    ca: CaOption = None,
-    cert: CertOption = None,
-    key: KeyOption = None,
-    header: HeaderOption = None,
-    shared_memory: SharedMemoryOption = True,
+    server: Connection,
 ) -> None:
     """Measure a live source over its last seconds, until it ends or Ctrl-C is pressed.
 
     A file that is complete is played as if it were live.
     """
     crop_mode = parse_crop(crop)
-    options = grpc_options(
-        in_flight=in_flight,
-        streams=streams,
-        timeout_s=timeout,
-        tls=tls,
-        ca=ca,
-        cert=cert,
-        key=key,
-        headers=header,
-        shared_memory=shared_memory,
-    )
-    with connect(url, options, local=local) as client:
+    with server.open() as client:
         updates = client.watch(
             source,
             window_s=window,
