@@ -18,6 +18,7 @@ from tritonclient.grpc import InferenceServerClient, service_pb2
 from syncnet_client import SyncNetClient
 from syncnet_client.chunks import Chunk
 from syncnet_client.grpc_transport import GrpcOptions, GrpcTransport
+from syncnet_client.shared_memory import SharedMemory
 from syncnet_server import Server
 
 SHM = Path("/dev/shm")
@@ -164,6 +165,32 @@ def test_others_are_left_room(fake: FakeTriton, monkeypatch: pytest.MonkeyPatch)
     ask(transport, make_chunks(7))
     transport.close()
     assert fake.registered == []
+
+
+def test_a_server_that_hangs_holds_nobody_up(fake: FakeTriton) -> None:
+    class Hung(grpc.RpcError):
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.DEADLINE_EXCEEDED
+
+        def details(self) -> str:
+            return "Deadline Exceeded"
+
+    asked = []
+
+    def ask(method: str, request: object) -> object:
+        asked.append(method)
+        if hangs:
+            raise Hung
+        return getattr(fake, method)(request, None)
+
+    hangs = False
+    shared = SharedMemory(ask)
+    regions = [shared.acquire(1000) for _ in range(4)]
+    assert None not in regions
+    hangs = True
+    asked.clear()
+    shared.close()
+    assert asked == ["SystemSharedMemoryUnregister"]
 
 
 # --- the real server -----------------------------------------------------------------------------

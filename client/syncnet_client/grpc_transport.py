@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from syncnet_client.transport import ChunkStream, Metrics, Scope
 __all__ = ["GrpcOptions", "GrpcTransport"]
 
 CHECK_TIMEOUT_S = 10.0  # for questions that a living server answers at once
+SHARING_TIMEOUT_S = 2.0  # for the same about shared memory, which only saves time
 _LOOPBACK = re.compile(r"^(localhost|127\.[\d.]+|\[::1\]):\d+$")
 
 
@@ -103,7 +105,8 @@ class GrpcTransport:
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         is_local = _LOOPBACK.match(url) is not None
         self._shared_memory = SharedMemory(
-            self._ask, enabled=self._options.shared_memory and is_local
+            partial(self._ask, timeout_s=SHARING_TIMEOUT_S),
+            enabled=self._options.shared_memory and is_local,
         )
 
     def check_ready(self) -> None:
@@ -166,9 +169,9 @@ class GrpcTransport:
     def _infer(self, request: Any) -> Any:
         return self._patiently(self._stub.ModelInfer, request, self._options.timeout_s)
 
-    def _ask(self, method: str, request: Any) -> Any:
+    def _ask(self, method: str, request: Any, timeout_s: float = CHECK_TIMEOUT_S) -> Any:
         call = getattr(self._stub, method)
-        return call(request, metadata=self._metadata, timeout=CHECK_TIMEOUT_S)
+        return call(request, metadata=self._metadata, timeout=timeout_s)
 
     def _patiently(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
         backoff = self._backoff()

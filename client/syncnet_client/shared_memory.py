@@ -41,6 +41,8 @@ _SAFE_VERSION = (2, 50)
 # them is not asked for ever, and of several behind one address only one knows a region.
 _MOST_FAILURES = 8
 
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
 _RELEASE_S = 1.0  # for the server to finish with regions of chunks that were given up
 
 Ask = Callable[[str, Any], Any]
@@ -156,11 +158,11 @@ class SharedMemory:
             request = service_pb2.SystemSharedMemoryRegisterRequest(
                 name=name, key=f"/{name}", byte_size=size
             )
+            self._names.add(name)  # first: an answer may be lost
             self._ask("SystemSharedMemoryRegister", request)
         finally:
             os.close(descriptor)
             path.unlink()
-        self._names.add(name)
         return SharedRegion(name, memory, self._generation)
 
     def _require_safe_version(self) -> None:
@@ -184,6 +186,9 @@ class SharedMemory:
             except grpc.RpcError as error:
                 if "in use" in (error.details() or ""):
                     continue
+                if error.code() in _AWAY:
+                    self._names.clear()  # a server that comes back has forgotten them
+                    return
             self._names.discard(name)
 
 

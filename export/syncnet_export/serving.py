@@ -116,7 +116,7 @@ class ServedTower(nn.Module):
             channels = torch.cat([channels, channels[-1:]])
         windows = torch.arange(frames.shape[1] - self.spec.surplus)
         chosen = (_COLOURS * windows[:, None] + channels).flatten()
-        return planes.index_select(1, chosen).unflatten(1, (-1, len(channels)))
+        return torch.unflatten(planes.index_select(1, chosen), 1, (-1, len(channels)))
 
     @staticmethod
     def _align_first_layer(layer: nn.Module) -> nn.Module:
