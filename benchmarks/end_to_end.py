@@ -34,8 +34,16 @@ from benchmarks.setup import (
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_export import load_checkpoint
 
+# Ways to score on a server: the precision it serves, and options of the client. A server on the
+# same machine gets frames in shared memory, unless told otherwise.
+SENT = f"{FASTEST}, frames sent over gRPC"
+WAYS: dict[str, tuple[str, tuple[str, ...]]] = {name: (name, ()) for name in PRECISIONS}
+WAYS[SENT] = (FASTEST, ("--no-shared-memory",))
+
 # JPEG files, which only the published way takes, change the frames themselves.
-TOLERANCES = {"published": 5e-2, **DISTANCE_TOLERANCES}
+TOLERANCES = {"published": 5e-2} | {
+    way: DISTANCE_TOLERANCES[precision] for way, (precision, _) in WAYS.items()
+}
 
 # The client holds a bounded number of frames, so this must hold for a clip of any length.
 CLIENT_PEAK_LIMIT_MB = 300
@@ -55,7 +63,7 @@ def run(full_size: FullSize, folder: Path, *, rounds: int, long_clip: bool) -> d
     Args:
         full_size: what to score with.
         folder: for clips.
-        rounds: of the published way and each precision in turn, after one of each precision that is
+        rounds: of the published way and each of `WAYS` in turn, after one of each precision that is
             not counted.
         long_clip: also score a clip of ten minutes, for the peak memory of the client.
 
@@ -65,7 +73,7 @@ def run(full_size: FullSize, folder: Path, *, rounds: int, long_clip: bool) -> d
     clip = folder / "clip.mkv"
     write_clip(clip, CLIP_FRAMES, CLIP_SAMPLES)
     reference = _reference(clip, full_size)
-    runs: dict[str, list[_Run]] = {"published": [], **{name: [] for name in PRECISIONS}}
+    runs: dict[str, list[_Run]] = {"published": [], **{way: [] for way in WAYS}}
     with ExitStack() as stack:
         urls = {name: stack.enter_context(serve(full_size, name)).grpc_url for name in PRECISIONS}
         for url in urls.values():
@@ -74,11 +82,11 @@ def run(full_size: FullSize, folder: Path, *, rounds: int, long_clip: bool) -> d
             command = [sys.executable, "-m", "benchmarks.published", str(clip)]
             usage = measure([*command, "--weights", full_size.weights])
             runs["published"].append(_Run(usage, 0.0, _error(usage, reference)))
-            for name, url in urls.items():
+            for way, (precision, options) in WAYS.items():
                 before = tree_cpu_s(os.getpid())
-                usage = _score(clip, url)
+                usage = _score(clip, urls[precision], *options)
                 server_cpu_s = tree_cpu_s(os.getpid()) - before
-                runs[name].append(_Run(usage, server_cpu_s, _error(usage, reference)))
+                runs[way].append(_Run(usage, server_cpu_s, _error(usage, reference)))
         figures = _figures(runs)
         if long_clip:
             figures["long_clip"] = _long_clip(folder, urls[FASTEST])
@@ -95,9 +103,9 @@ def _reference(clip: Path, full_size: FullSize) -> list[float]:
     return [float(value) for value in mean]
 
 
-def _score(clip: Path, url: str) -> Usage:
+def _score(clip: Path, url: str, *options: str) -> Usage:
     program = Path(sys.executable).parent / "syncnet-client"
-    return measure([program, "score", clip, "--url", url, "--json"])
+    return measure([program, "score", clip, "--url", url, "--json", *options])
 
 
 def _error(usage: Usage, reference: Sequence[float]) -> float:
@@ -120,9 +128,9 @@ def _figures(runs: dict[str, list[_Run]]) -> dict[str, Any]:
             "tolerance": TOLERANCES[name],
         }
     slow = [one.usage.wall_s for one in runs["published"]]
-    for name in PRECISIONS:
-        figures[name]["times_faster_than_published"] = ratios(
-            slow, [one.usage.wall_s for one in runs[name]]
+    for way in WAYS:
+        figures[way]["times_faster_than_published"] = ratios(
+            slow, [one.usage.wall_s for one in runs[way]]
         )
     return figures
 
@@ -141,11 +149,11 @@ def _long_clip(folder: Path, url: str) -> dict[str, Any]:
 
 
 def _check(figures: dict[str, Any]) -> None:
-    for name in ("published", *PRECISIONS):
+    for name in ("published", *WAYS):
         error = figures[name]["relative_error"]
         if error > TOLERANCES[name]:
             raise BenchmarkError(f"{name}: relative error {error:.2g} is past {TOLERANCES[name]:g}")
-    peaks = [figures[name]["client_peak_mb"]["max"] for name in PRECISIONS]
+    peaks = [figures[name]["client_peak_mb"]["max"] for name in WAYS]
     if "long_clip" in figures:
         peaks.append(figures["long_clip"]["client_peak_mb"])
     figures["client_peak_limit_mb"] = CLIENT_PEAK_LIMIT_MB
