@@ -13,8 +13,8 @@ bias correction", 2019).
 Weights have the zero point 0 or, for processors with AMX, -1. The integers are moved with it, so
 the numbers are the same and so are the answers, to the bit. But ONNX Runtime computes a
 convolution whose weights have no zero point directly, with the dot products of AVX-512 VNNI, and
-any other one as a product of matrices, for which it uses AMX. With AMX the second takes half the
-time of the first, and without it nearly twice.
+any other one as a product of matrices, for which it uses AMX. With AMX the second takes about half
+the time of the first, and without it up to twice.
 
 What is not quantised, and why:
 
