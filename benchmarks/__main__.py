@@ -65,7 +65,7 @@ def _cpu(results: Path, command: str, *, full: bool, only: str | None) -> None:
 def _end_to_end(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
     from benchmarks import end_to_end
 
-    return end_to_end.run(towers, folder, rounds=3 if full else 1, long_clip=full)
+    return end_to_end.run(towers, folder, rounds=5 if full else 1, long_clip=full)
 
 
 def _precisions(towers: Any, _folder: Path, full: bool) -> dict[str, Any]:
