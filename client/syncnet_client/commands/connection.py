@@ -111,7 +111,7 @@ def connection(
         shared_memory=shared_memory,
     )
     if local and url is not None:
-        raise UsageError("--local starts a server of its own: leave out --url")
+        raise UsageError("--local starts a server of its own: leave out --url, and SYNCNET_URL")
     return Connection(None if local else url or DEFAULT_URL, options)
 
 
