@@ -39,6 +39,7 @@ from syncnet_export import load_checkpoint
 SENT = f"{FASTEST}, frames sent over gRPC"
 WAYS: dict[str, tuple[str, tuple[str, ...]]] = {name: (name, ()) for name in PRECISIONS}
 WAYS[SENT] = (FASTEST, ("--no-shared-memory",))
+WAYS["fp32, chunks of 120 windows"] = ("fp32", ("--chunk", "120"))
 
 # JPEG files, which only the published way takes, change the frames themselves.
 TOLERANCES = {"published": 5e-2} | {
@@ -63,8 +64,8 @@ def run(full_size: FullSize, folder: Path, *, rounds: int, long_clip: bool) -> d
     Args:
         full_size: what to score with.
         folder: for clips.
-        rounds: of the published way and each of `WAYS` in turn, after one of each precision that is
-            not counted.
+        rounds: of the published way and each of `WAYS` in turn, after one of each of these that
+            is not counted.
         long_clip: also score a clip of ten minutes, for the peak memory of the client.
 
     Raises:
@@ -76,8 +77,8 @@ def run(full_size: FullSize, folder: Path, *, rounds: int, long_clip: bool) -> d
     runs: dict[str, list[_Run]] = {"published": [], **{way: [] for way in WAYS}}
     with ExitStack() as stack:
         urls = {name: stack.enter_context(serve(full_size, name)).grpc_url for name in PRECISIONS}
-        for url in urls.values():
-            _score(clip, url)
+        for precision, options in WAYS.values():
+            _score(clip, urls[precision], *options)
         for _ in range(rounds):
             command = [sys.executable, "-m", "benchmarks.published", str(clip)]
             usage = measure([*command, "--weights", full_size.weights])
