@@ -125,6 +125,7 @@ class _Watcher:
         self._sound: dict[int, bool] = {}
         self._sound_frames = 0
         self._samples = np.zeros(0, np.int16)
+        self._told: tuple[int | None, float] | None = None  # about which face, and until when
 
     def take_block(self, frames: int, samples: npt.NDArray[np.int16]) -> None:
         self.chunker.push_clip(frames, samples)
@@ -151,7 +152,14 @@ class _Watcher:
                 face.rows.update(enumerate(answer.distances, answer.first_window))
 
     def update(self) -> Update | None:
-        """Measure what the last seconds hold; None as long as the first answers are on the way."""
+        """Say what the last seconds hold; None if no answer has come since the last time."""
+        update = self._newest()
+        if update is None or (update.track, update.time_s) == self._told:
+            return None
+        self._told = update.track, update.time_s
+        return update
+
+    def _newest(self) -> Update | None:
         self._forget()
         newest = max((max(face.rows, default=-1) for face in self._faces.values()), default=-1)
         measured = [
@@ -230,7 +238,6 @@ def watch_media(
     watcher = _Watcher(transport, options)
     step = round(options.every_s * FRAMES_PER_SECOND)
     due = step
-    told = None  # about which face and until when
     with transport.open_stream() as stream:
         for block in media:
             watcher.take_block(len(block.frames), block.samples)
@@ -240,14 +247,11 @@ def watch_media(
             watcher.take_answers(stream.received())
             if watcher.chunker.frames >= due:
                 due = watcher.chunker.frames + step
-                update = watcher.update()
-                if update is not None and (update.track, update.time_s) != told:
-                    told = update.track, update.time_s
+                if (update := watcher.update()) is not None:
                     yield update
         watcher.take_events(cropper.flush())
         for chunk in watcher.chunker.finish():
             stream.send(chunk)
         watcher.take_answers(stream.finish())
-        update = watcher.update()
-        if update is not None and (update.track, update.time_s) != told:
+        if (update := watcher.update()) is not None:
             yield update
