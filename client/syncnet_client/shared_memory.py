@@ -14,6 +14,7 @@ import mmap
 import os
 import re
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -129,6 +130,7 @@ class SharedMemory:
         """End the mappings in the server; wait a moment for those that it still reads from."""
         deadline = time.monotonic() + _RELEASE_S
         with self._lock:
+            self._enabled = False
             self._free.clear()
             self._unregister(list(self._names))
             while self._names and time.monotonic() < deadline:
@@ -146,8 +148,7 @@ class SharedMemory:
             self._require_safe_version()
             self._unregister(self._abandoned())
             self._prepared = True
-        space = os.statvfs(_FOLDER)
-        if space.f_bavail * space.f_frsize < size + _LEAVE_FREE:
+        if shutil.disk_usage(_FOLDER).free < size + _LEAVE_FREE:
             raise OSError(f"{_FOLDER} has too little space")
         name = f"{_own_prefix()}{os.getpid()}.{secrets.token_hex(8)}"
         path = _FOLDER / name

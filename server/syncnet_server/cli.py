@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -148,8 +148,7 @@ def _follow(server: Server, *, everything: bool) -> None:
 
 
 def _note_small_shared_memory() -> None:
-    free = os.statvfs("/dev/shm")
-    free_bytes = free.f_bavail * free.f_frsize
+    free_bytes = shutil.disk_usage("/dev/shm").free
     if free_bytes < _SHARED_MEMORY_WANTED_BYTES:
         _say(
             f"warning: {free_bytes >> 20} MB of shared memory left for tensors; "
