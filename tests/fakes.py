@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,33 @@ def distances_of(frames: np.ndarray, audio: np.ndarray, padding: Iterable[int]) 
     """DISTANCES of one chunk, [K, 2V+1]."""
     left, right = (int(value) for value in padding)
     return shift_distances(embed_video(frames[:, 0, 0]), embed_audio(audio), left, right)
+
+
+def make_chunks(*sizes: int, vshift: int = 10) -> list[Chunk]:
+    """Chunks of so many windows each, one after the other, with pictures of one colour each."""
+    random = np.random.default_rng(5)
+    chunks: list[Chunk] = []
+    for size in sizes:
+        colours = random.integers(0, 256, (size + 4, 1, 1, 3), np.uint8)
+        samples = 1 + 640 * (size + 2 * vshift - 1) + 3440
+        chunk = Chunk(
+            track=0,
+            first_window=sum(each.windows for each in chunks),
+            frames=np.broadcast_to(colours, (size + 4, 224, 224, 3)).copy(),
+            audio=random.integers(-5000, 5000, samples, np.int16),
+            padding=(0, 0),
+        )
+        chunks.append(chunk)
+    return chunks
+
+
+def assert_answered_once(answers: Sequence[ChunkAnswer], chunks: Sequence[Chunk]) -> None:
+    """Each chunk has one answer, which is the right one."""
+    by_window = {answer.first_window: answer.distances for answer in answers}
+    assert len(answers) == len(by_window) == len(chunks)
+    for chunk in chunks:
+        expected = distances_of(chunk.frames, chunk.audio, chunk.padding)
+        np.testing.assert_array_equal(by_window[chunk.first_window], expected)
 
 
 class Fault:

@@ -18,7 +18,8 @@ from fakes import (
     FakeTriton,
     Fault,
     Silence,
-    distances_of,
+    assert_answered_once,
+    make_chunks,
     sync_metrics,
 )
 
@@ -41,23 +42,7 @@ LOST = Break(grpc.StatusCode.UNAVAILABLE, "Socket closed")
 RESET = Break(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
 
 
-def make_chunks(count: int) -> list[Chunk]:
-    random = np.random.default_rng(5)
-    return [
-        Chunk(
-            track=0,
-            first_window=3 * i,
-            frames=np.broadcast_to(
-                random.integers(0, 256, (7, 1, 1, 3), np.uint8), (7, 224, 224, 3)
-            ).copy(),
-            audio=random.integers(-5000, 5000, 1 + 640 * 6 + 3440, np.int16),
-            padding=(0, 0),
-        )
-        for i in range(count)
-    ]
-
-
-CHUNKS = make_chunks(6)
+CHUNKS = make_chunks(*[3] * 6, vshift=2)
 
 
 @pytest.fixture(autouse=True)
@@ -88,14 +73,6 @@ def converse(
     return answers
 
 
-def assert_all_answered_once(answers: list[ChunkAnswer]) -> None:
-    by_window = {answer.first_window: answer.distances for answer in answers}
-    assert len(answers) == len(by_window) == len(CHUNKS)
-    for chunk in CHUNKS:
-        expected = distances_of(chunk.frames, chunk.audio, chunk.padding)
-        np.testing.assert_array_equal(by_window[chunk.first_window], expected)
-
-
 @pytest.mark.parametrize(
     "faults",
     [
@@ -115,13 +92,13 @@ def assert_all_answered_once(answers: list[ChunkAnswer]) -> None:
 )
 def test_every_chunk_is_answered_once(fake: FakeTriton, faults: list[Fault | None]):
     fake.faults.extend(faults)
-    assert_all_answered_once(converse(fake))
+    assert_answered_once(converse(fake), CHUNKS)
     assert not fake.faults
 
 
 def test_a_failed_chunk_does_not_disturb_the_others(fake: FakeTriton):
     fake.faults.extend([None, FULL, None, FULL])
-    assert_all_answered_once(converse(fake))
+    assert_answered_once(converse(fake), CHUNKS)
     assert fake.streams == 1
     assert len(fake.streamed) == len(CHUNKS)
     assert len(fake.calls) == 2
@@ -129,7 +106,7 @@ def test_a_failed_chunk_does_not_disturb_the_others(fake: FakeTriton):
 
 def test_silence_counts_as_a_broken_stream(fake: FakeTriton):
     fake.faults.extend([None, Silence()])
-    assert_all_answered_once(converse(fake, options=GrpcOptions(timeout_s=1)))
+    assert_answered_once(converse(fake, options=GrpcOptions(timeout_s=1)), CHUNKS)
     assert fake.streams >= 2
 
 
@@ -177,7 +154,7 @@ def test_a_restarted_server_goes_on_where_the_other_stopped():
         restarting = threading.Thread(target=restart)
         restarting.start()
         try:
-            assert_all_answered_once(converse(first))
+            assert_answered_once(converse(first), CHUNKS)
         finally:
             restarting.join()
             second.stop()

@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from fakes import Break, FakeTriton, Fault, Silence, distances_of
+from fakes import Break, FakeTriton, Fault, Silence, assert_answered_once, make_chunks
 from tritonclient.grpc import InferenceServerClient, service_pb2
 
 from syncnet_client import SyncNetClient
@@ -24,33 +24,13 @@ from syncnet_server import Server
 SHM = Path("/dev/shm")
 
 
-def make_chunks(*sizes: int) -> list[Chunk]:
-    """Chunks of so many windows, with pictures of one colour each."""
-    random = np.random.default_rng(3)
-    return [
-        Chunk(
-            track=0,
-            first_window=100 * i,
-            frames=np.repeat(
-                random.integers(0, 256, (size + 4, 1, 1, 3), np.uint8), 224 * 224, axis=1
-            ).reshape(size + 4, 224, 224, 3),
-            audio=random.integers(-5000, 5000, 1 + 640 * (size + 19) + 3440, np.int16),
-            padding=(0, 0),
-        )
-        for i, size in enumerate(sizes)
-    ]
-
-
 def ask(transport: GrpcTransport, chunks: list[Chunk]) -> None:
     """Ask about the chunks and see that each is answered rightly."""
     with transport.open_stream() as stream:
         for chunk in chunks:
             stream.send(chunk)
-        answers = {answer.first_window: answer.distances for answer in stream.finish()}
-    assert len(answers) == len(chunks)
-    for chunk in chunks:
-        expected = distances_of(chunk.frames, chunk.audio, chunk.padding)
-        np.testing.assert_array_equal(answers[chunk.first_window], expected)
+        answers = stream.finish()
+    assert_answered_once(answers, chunks)
 
 
 def files() -> set[Path]:
@@ -240,7 +220,8 @@ def test_the_next_client_ends_what_a_killed_one_left(
 ) -> None:
     script = """
 import sys
-from test_shared_memory import GrpcTransport, make_chunks
+from fakes import make_chunks
+from syncnet_client.grpc_transport import GrpcTransport
 stream = GrpcTransport(sys.argv[1]).open_stream()
 stream.send(make_chunks(5)[0])
 stream.finish()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from fakes import Break, Fail, FakeTriton, Fault
-from test_grpc_transport import assert_all_answered_once, converse
+from fakes import Break, Fail, FakeTriton, Fault, assert_answered_once
+from test_grpc_transport import CHUNKS, converse
 
 from syncnet_client.errors import UsageError
 from syncnet_client.grpc_transport import GrpcOptions
@@ -24,7 +24,7 @@ def impatient_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_stream_gets_chunks(streams: int, in_flight: int) -> None:
     with FakeTriton() as server:
         options = GrpcOptions(streams=streams, in_flight=in_flight)
-        assert_all_answered_once(converse(server, options=options))
+        assert_answered_once(converse(server, options=options), CHUNKS)
     assert server.streams == streams
     assert len(server.streamed) == 6
     assert server.streamed.count("0") == streams  # each stream numbers its own chunks
@@ -33,7 +33,7 @@ def test_every_stream_gets_chunks(streams: int, in_flight: int) -> None:
 @pytest.mark.parametrize("faults", [[LOST], [None, LOST, LOST], [FULL, None, FULL]])
 def test_a_broken_stream_does_not_disturb_the_others(faults: list[Fault | None]) -> None:
     with FakeTriton(faults) as server:
-        assert_all_answered_once(converse(server, options=GrpcOptions(streams=2)))
+        assert_answered_once(converse(server, options=GrpcOptions(streams=2)), CHUNKS)
     assert not server.faults
 
 
