@@ -36,9 +36,8 @@ from syncnet_export import load_checkpoint
 
 # Ways to score on a server: the precision it serves, and options of the client. A server on the
 # same machine gets frames in shared memory, unless told otherwise.
-SENT = f"{FASTEST}, frames sent over gRPC"
 WAYS: dict[str, tuple[str, tuple[str, ...]]] = {name: (name, ()) for name in PRECISIONS}
-WAYS[SENT] = (FASTEST, ("--no-shared-memory",))
+WAYS[f"{FASTEST}, frames sent over gRPC"] = (FASTEST, ("--no-shared-memory",))
 WAYS["fp32, chunks of 120 windows"] = ("fp32", ("--chunk", "120"))
 
 # JPEG files, which only the published way takes, change the frames themselves.
