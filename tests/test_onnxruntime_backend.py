@@ -17,6 +17,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import onnx
 import onnxruntime
+import psutil
 import pytest
 import tiny
 from onnx import TensorProto, helper, numpy_helper
@@ -152,14 +153,27 @@ def _executions(server: Server, model: str) -> int:
 @pytest.mark.server
 def test_honours_thread_count_and_file_name(lookup_server: Server) -> None:
     assert look_up(lookup_server.grpc_url, "threads_1", [1]).tolist() == [[[2.0, 3.0]]]
-    threads = {}
-    for process in tiny.tree(os.getpid()):
-        command = " ".join(process.cmdline())
-        for count in (1, 4):
-            if "triton_python_backend_stub" in command and f" threads_{count}_0" in command:
-                threads[count] = process.num_threads()
     # The calling thread works, too, so 1 and 4 threads make pools of 0 and 3.
-    assert threads[4] - threads[1] == 3
+    assert _stub("threads_4").num_threads() - _stub("threads_1").num_threads() == 3
+
+
+@pytest.mark.server
+@pytest.mark.usefixtures("lookup_server")
+def test_threads_are_not_tied_to_cores() -> None:
+    stub = _stub("single")
+    allowed = {tuple(os.sched_getaffinity(thread.id)) for thread in stub.threads()}
+    assert allowed == {tuple(os.sched_getaffinity(0))}
+
+
+def _stub(model: str) -> psutil.Process:
+    """The process of a model's only instance."""
+    (stub,) = (
+        process
+        for process in tiny.tree(os.getpid())
+        if "triton_python_backend_stub" in (command := " ".join(process.cmdline()))
+        and f" {model}_0" in command
+    )
+    return stub
 
 
 # Changes to CONFIG that do not fit the graph, and what must be said about them.
@@ -203,7 +217,7 @@ def test_says_what_does_not_fit_the_graph(tmp_path: Path) -> None:
         assert any(f"failed to load '{name}'" in line and message in line for line in lines), name
 
 
-# --- Execution providers, which a machine without a GPU can only be asked to choose --------------
+# --- In this process: threads, and providers, which a machine without a GPU can only choose ------
 
 
 @pytest.fixture
@@ -219,6 +233,16 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_threads_are_as_many_as_the_cores_it_may_use(backend: ModuleType) -> None:
+    allowed = os.sched_getaffinity(0)
+    assert 1 <= backend._cores() <= len(allowed)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert backend._cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def accelerated(*accelerators: dict[str, object]) -> dict[str, object]:

@@ -12,9 +12,7 @@ import typer
 from syncnet_client.commands.connection import Connection, connection
 from syncnet_client.commands.groups import takes
 from syncnet_client.commands.scoring import ScoreArguments, score_arguments
-from syncnet_client.defaults import (
-    DEFAULT_JOBS,
-)
+from syncnet_client.defaults import DEFAULT_JOBS
 from syncnet_client.errors import UsageError
 
 if TYPE_CHECKING:

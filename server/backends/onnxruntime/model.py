@@ -13,6 +13,7 @@ and like the native backend it refuses to load a graph that does not match the c
 """
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,9 @@ def _response(request, outputs):
 
 def _session_options(config):
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _integer_parameter(config, "intra_op_thread_count")
+    # Left to itself ONNX Runtime takes as many threads, but ties each to a core, where those of
+    # the two towers, which run side by side, wait for each other.
+    options.intra_op_num_threads = _integer_parameter(config, "intra_op_thread_count") or _cores()
     options.inter_op_num_threads = _integer_parameter(config, "inter_op_thread_count")
     if _integer_parameter(config, "execution_mode") == 1:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
@@ -136,6 +139,16 @@ def _session_options(config):
     # for work take time from the others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+def _cores():
+    """Return the number of physical cores that this process may run on."""
+    cores = set()
+    for cpu in os.sched_getaffinity(0):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        # A sandbox may not show them: then each logical processor counts.
+        cores.add(siblings.read_text() if siblings.is_file() else cpu)
+    return len(cores)
 
 
 def _integer_parameter(config, name):
