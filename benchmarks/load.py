@@ -28,7 +28,7 @@ from syncnet_server import Server, load_model_module
 Tensors = dict[str, npt.NDArray[Any]]
 
 FULL_CONCURRENCIES, QUICK_CONCURRENCIES = (1, 2, 4), (1, 2)
-FULL_CHUNKS, QUICK_CHUNKS = (10, 30, 60, 120), (30, 60)
+FULL_CHUNKS, QUICK_CHUNKS = (30, 60, 120, 240), (60, 120)
 
 
 def run(full_size: FullSize, folder: Path, *, profile: str | None, full: bool) -> dict[str, Any]:

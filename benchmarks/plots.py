@@ -56,7 +56,7 @@ def throughput_against_latency(
                 xytext=(4, 5),
                 fontsize=8,
             )
-    axes.set_xlabel("time of a chunk of 60 windows, ms: median, bar to the 99th percentile")
+    axes.set_xlabel("time of a chunk in ms: median, bar to the 99th percentile")
     axes.set_ylabel("windows per second")
     axes.set_xlim(left=0)
     axes.set_ylim(0, 1.15 * max(row["windows_per_s"] for rows in curves.values() for row in rows))

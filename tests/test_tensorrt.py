@@ -153,8 +153,8 @@ def test_both_engines_are_built_and_described(
 def test_shapes_reach_from_one_window_to_a_full_batch() -> None:
     video, audio = tensorrt.shape_range(VIDEO), tensorrt.shape_range(AUDIO)
     assert video.minimum == (1, 5, 224, 224, 3)
-    assert video.optimum == (1, 64, 224, 224, 3)
-    assert audio.optimum == (1, 80, 13, 20)
+    assert video.optimum == (1, 124, 224, 224, 3)
+    assert audio.optimum == (1, 140, 13, 20)
     assert audio.maximum[0] == video.maximum[0] == 4
 
 

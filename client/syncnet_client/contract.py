@@ -21,5 +21,5 @@ EMBEDDING_SIZE = 1024
 
 DEFAULT_VSHIFT = 10  # frames searched to each side
 MAX_VSHIFT = 10 * FRAMES_PER_SECOND  # 10 s: speech further away belongs to another sentence
-DEFAULT_CHUNK = 60  # video windows in one request
+DEFAULT_CHUNK = 120  # video windows in one request
 MIN_FRAMES = WINDOW_FRAMES + 1  # the published pipeline scores min_length - 5 windows

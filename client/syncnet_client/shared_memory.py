@@ -1,6 +1,6 @@
 """Frames for a server on this machine through Triton's system shared memory.
 
-A chunk's frames are 9.6 MB. Over gRPC they are copied some five times on their way into the
+A chunk's frames are 18.7 MB. Over gRPC they are copied some five times on their way into the
 server; in shared memory the server reads them where the client wrote them. Nothing depends on it:
 whatever goes wrong here, the frames go with the request.
 

@@ -19,8 +19,7 @@ from syncnet_server.plans import PLAN_NAME, RECORD_NAME, PlanRecord, compute_cap
 
 __all__ = ["ShapeRange", "build_plans", "shape_range"]
 
-MAX_BATCH = 4  # `max_batch_size` of the towers
-MAX_CHUNK = 2 * DEFAULT_CHUNK  # windows
+MAX_BATCH = 4  # `max_batch_size` of the towers in the profiles for GPUs
 WORKSPACE_BYTES = 4 << 30
 
 
@@ -34,12 +33,12 @@ class ShapeRange:
 
 
 def shape_range(spec: TowerSpec) -> ShapeRange:
-    """From one window to `MAX_BATCH` chunks of `MAX_CHUNK` windows; fastest for one usual chunk.
+    """From one window to `MAX_BATCH` chunks of `DEFAULT_CHUNK` windows; fastest for one such chunk.
 
     The audio tower's chunks are longer by the halo of vshift windows on each side.
     """
     usual = DEFAULT_CHUNK if spec is VIDEO else DEFAULT_CHUNK + 2 * DEFAULT_VSHIFT
-    longest = MAX_CHUNK if spec is VIDEO else MAX_CHUNK + 2 * MAX_VSHIFT
+    longest = DEFAULT_CHUNK if spec is VIDEO else DEFAULT_CHUNK + 2 * MAX_VSHIFT
     return ShapeRange(
         spec.input_shape(1, 1), spec.input_shape(1, usual), spec.input_shape(MAX_BATCH, longest)
     )
