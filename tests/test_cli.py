@@ -15,6 +15,9 @@ import trustme
 from commandline import CLIENT, assert_fails, run, write_clip
 from fakes import FakeTriton, Silence
 
+from benchmarks.processes import measure
+from syncnet_server import Server
+
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -41,6 +44,15 @@ def test_json_is_one_object_on_one_line(fake: FakeTriton, clip: Path):
     assert len(result["mean_distances"]) == 9
     assert result["vshift"] == 4
     assert result["model_versions"] == {"audio_tower": "3", "video_tower": "3"}
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("options", [[], ["--no-shared-memory"]], ids=["shared", "sent"])
+def test_memory_is_that_of_some_chunks(server: Server, tmp_path: Path, options: list[str]):
+    long = write_clip(tmp_path / "long.mkv", frames=500)
+    usage = measure([*CLIENT, "score", long, "--url", server.grpc_url, *options])
+    assert "(20.0 s)" in usage.stdout
+    assert usage.peak_mb < 300
 
 
 def test_the_table_says_it_in_words(fake: FakeTriton, clip: Path):
