@@ -37,10 +37,11 @@ def shape_range(spec: TowerSpec) -> ShapeRange:
 
     The audio tower's chunks are longer by the halo of vshift windows on each side.
     """
-    usual = DEFAULT_CHUNK if spec is VIDEO else DEFAULT_CHUNK + 2 * DEFAULT_VSHIFT
-    longest = DEFAULT_CHUNK if spec is VIDEO else DEFAULT_CHUNK + 2 * MAX_VSHIFT
+    usual_halo, longest_halo = (0, 0) if spec is VIDEO else (DEFAULT_VSHIFT, MAX_VSHIFT)
     return ShapeRange(
-        spec.input_shape(1, 1), spec.input_shape(1, usual), spec.input_shape(MAX_BATCH, longest)
+        minimum=spec.input_shape(1, 1),
+        optimum=spec.input_shape(1, DEFAULT_CHUNK + 2 * usual_halo),
+        maximum=spec.input_shape(MAX_BATCH, DEFAULT_CHUNK + 2 * longest_halo),
     )
 
 
