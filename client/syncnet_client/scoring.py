@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from syncnet_client.chunks import Chunk, Chunker, clip_windows
+from syncnet_client.chunks import Chunker, clip_windows
 from syncnet_client.contract import (
     DEFAULT_CHUNK,
     DEFAULT_VSHIFT,
@@ -25,7 +25,7 @@ from syncnet_client.errors import ClipTooShortError, NoFaceError, UsageError
 from syncnet_client.faces import Box, CropEvent, Cropper, TrackEnd, TrackFrames
 from syncnet_client.media import Media
 from syncnet_client.result import SyncResult, TrackResult
-from syncnet_client.transport import ChunkAnswer, ChunkStream, Metrics, Transport
+from syncnet_client.transport import ChunkAnswer, Metrics, Transport, send_all
 from syncnet_client.verdict import (
     LEAST_WINDOWS,
     Evidence,
@@ -154,13 +154,13 @@ def score_media(
         for block in media:
             gathering.take_block(len(block.frames), block.samples)
             gathering.take_events(cropper.push(block.frames))
-            _send(stream, gathering.chunker.ready())
+            send_all(stream, gathering.chunker.ready())
             gathering.take_answers(stream.received())
             if progress is not None:
                 progress(Progress(gathering.chunker.frames, gathering.windows, total_frames))
         _check_length(name, gathering.chunker)
         gathering.take_events(_flush(name, cropper))
-        _send(stream, gathering.chunker.finish())
+        send_all(stream, gathering.chunker.finish())
         gathering.take_answers(stream.finish())
 
     if gathering.windows == 0:
@@ -195,12 +195,6 @@ def score_media(
         model_versions=versions_after,
         warnings=tuple(warnings),
     )
-
-
-def _send(stream: ChunkStream, chunks: Iterator[Chunk]) -> None:
-    for chunk in chunks:
-        stream.send(chunk)
-        del chunk  # or its frames stay while the next one is gathered
 
 
 def _check_length(name: str, clip: Chunker) -> None:

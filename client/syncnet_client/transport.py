@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from syncnet_client.chunks import Chunk
 
-__all__ = ["ChunkAnswer", "ChunkStream", "Metrics", "Scope", "Transport"]
+__all__ = ["ChunkAnswer", "ChunkStream", "Metrics", "Scope", "Transport", "send_all"]
 
 Scope = Literal["clip", "chunk"]
 
@@ -73,6 +73,12 @@ class ChunkStream(Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+def send_all(stream: ChunkStream, chunks: Iterable[Chunk]) -> None:
+    """Send chunks one by one; the caller then holds none, as the variable of its own loop would."""
+    for chunk in chunks:
+        stream.send(chunk)
 
 
 class Transport(Protocol):

@@ -23,7 +23,7 @@ from syncnet_client.errors import UsageError
 from syncnet_client.faces import CropEvent, Cropper, TrackEnd, TrackFrames
 from syncnet_client.media import Media
 from syncnet_client.result import DECIMALS, offset_in_words
-from syncnet_client.transport import ChunkAnswer, Metrics, Transport
+from syncnet_client.transport import ChunkAnswer, Metrics, Transport, send_all
 from syncnet_client.verdict import LEAST_WINDOWS, Evidence, Reason, Verdict, audible, judge
 
 __all__ = ["Update", "WatchOptions", "watch_media"]
@@ -242,16 +242,14 @@ def watch_media(
         for block in media:
             watcher.take_block(len(block.frames), block.samples)
             watcher.take_events(cropper.push(block.frames))
-            for chunk in watcher.chunker.ready():
-                stream.send(chunk)
+            send_all(stream, watcher.chunker.ready())
             watcher.take_answers(stream.received())
             if watcher.chunker.frames >= due:
                 due = watcher.chunker.frames + step
                 if (update := watcher.update()) is not None:
                     yield update
         watcher.take_events(cropper.flush())
-        for chunk in watcher.chunker.finish():
-            stream.send(chunk)
+        send_all(stream, watcher.chunker.finish())
         watcher.take_answers(stream.finish())
         if (update := watcher.update()) is not None:
             yield update
