@@ -20,8 +20,8 @@ from benchmarks.setup import FASTEST, FullSize, serve, write_clip
 from syncnet_client import GrpcOptions, SyncNetClient
 from syncnet_client.chunks import Chunk
 from syncnet_client.contract import FRAMES_PER_SECOND
-from syncnet_client.grpc_transport import GrpcTransport
-from syncnet_client.transport import ChunkAnswer, ChunkStream, Metrics, Scope, Transport
+from syncnet_client.transport.base import ChunkAnswer, ChunkStream, Metrics, Scope, Transport
+from syncnet_client.transport.grpc import GrpcTransport
 
 CLIENTS = (1, 2, 4, 8)
 CLIP_S = 12

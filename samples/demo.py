@@ -15,7 +15,7 @@ from rich.table import Table
 
 from syncnet_client import SyncNetClient
 from syncnet_client.contract import FRAMES_PER_SECOND
-from syncnet_client.remux import shift_audio
+from syncnet_client.media.remux import shift_audio
 from syncnet_server import Server
 
 SAMPLE = Path(__file__).with_name("talking-head.mp4")

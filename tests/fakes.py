@@ -23,7 +23,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
 from syncnet_client.chunks import Chunk
-from syncnet_client.transport import ChunkAnswer, Metrics
+from syncnet_client.transport.base import ChunkAnswer, Metrics
 from syncnet_server import default_model_repository, load_model_module
 
 mfcc_windows = load_model_module(default_model_repository(), "mfcc").mfcc_windows

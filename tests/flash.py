@@ -10,7 +10,7 @@ import numpy as np
 from results import result_of
 
 from syncnet_client.media import open_media
-from syncnet_client.result import SyncResult
+from syncnet_client.scoring.result import SyncResult
 
 FPS = 25
 FLASH = 30  # the frame that is white

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from syncnet_client.result import SyncResult, TrackResult
-from syncnet_client.verdict import Reason, Verdict
+from syncnet_client.scoring.result import SyncResult, TrackResult
+from syncnet_client.scoring.verdict import Reason, Verdict
 
 DOUBT = Reason("too_short", "only 0.2 s can be compared; at least 1 s is needed")
 

@@ -14,8 +14,8 @@ from results import DOUBT, result_of
 
 from syncnet_client.align import align
 from syncnet_client.errors import MediaError, UntrustedError, UsageError
-from syncnet_client.result import SyncResult
-from syncnet_client.verdict import Verdict
+from syncnet_client.scoring.result import SyncResult
+from syncnet_client.scoring.verdict import Verdict
 
 
 def distrust(path: Path, name: str) -> SyncResult:

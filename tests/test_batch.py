@@ -14,14 +14,14 @@ import pytest
 from fakes import FakeTriton
 from results import result_of
 
-from syncnet_client.batch import Tally, score_clips
+from syncnet_client.batch.threads import Tally, score_clips
 from syncnet_client.client import SyncNetClient
 from syncnet_client.errors import NoFaceError, ServerUnavailableError
-from syncnet_client.grpc_transport import GrpcOptions
-from syncnet_client.output import open_output
-from syncnet_client.records import Record
-from syncnet_client.result import SyncResult
-from syncnet_client.scoring import Progress
+from syncnet_client.records.open import open_output
+from syncnet_client.records.record import Record
+from syncnet_client.scoring.clip import Progress
+from syncnet_client.scoring.result import SyncResult
+from syncnet_client.transport.grpc import GrpcOptions
 from syncnet_server import Server
 
 Score = Callable[[str, Callable[[Progress], None]], SyncResult]

@@ -31,7 +31,7 @@ from syncnet_client.faces import (
     TrackFrames,
 )
 from syncnet_client.media import ArrayMedia, Frame
-from syncnet_client.scoring import ScoreOptions, score_media
+from syncnet_client.scoring.clip import ScoreOptions, score_media
 
 
 def noise(frames: int, extra_samples: int = 0) -> np.ndarray:

@@ -30,9 +30,9 @@ from syncnet_client.errors import (
     ServerUnavailableError,
     UsageError,
 )
-from syncnet_client.grpc_transport import GrpcOptions, GrpcTransport
-from syncnet_client.retry import Backoff, Failure
-from syncnet_client.transport import ChunkAnswer
+from syncnet_client.transport.base import ChunkAnswer
+from syncnet_client.transport.grpc import GrpcOptions, GrpcTransport
+from syncnet_client.transport.retry import Backoff, Failure
 
 FULL = Fail(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
 REFUSED = Fail(grpc.StatusCode.INVALID_ARGUMENT, "[request id: 1] FRAMES must be uint8")
@@ -48,7 +48,7 @@ CHUNKS = make_chunks(*[3] * 6, vshift=2)
 @pytest.fixture(autouse=True)
 def impatient_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the decisions of the backoff but not its length."""
-    monkeypatch.setattr("syncnet_client.retry.FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr("syncnet_client.transport.retry.FIRST_DELAY_S", 0.01)
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def test_options_are_checked(tmp_path):
 
 
 def test_delays_double_up_to_a_limit_and_start_again_after_an_answer(monkeypatch):
-    monkeypatch.setattr("syncnet_client.retry.FIRST_DELAY_S", 0.25)
+    monkeypatch.setattr("syncnet_client.transport.retry.FIRST_DELAY_S", 0.25)
     monkeypatch.setattr("random.uniform", max)
     delays: list[float] = []
     backoff = Backoff(1e9, "here", sleep=delays.append, clock=lambda: 0.0)

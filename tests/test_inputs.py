@@ -14,8 +14,8 @@ import pyarrow.parquet
 import pytest
 from flash import write_flash_clip
 
+from syncnet_client.batch.inputs import expand
 from syncnet_client.errors import MediaError, UsageError
-from syncnet_client.inputs import expand
 from syncnet_client.media import open_media
 
 

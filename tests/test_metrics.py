@@ -22,7 +22,7 @@ from deployment import (
 from scraping import Prometheus, running_prometheus
 
 from syncnet_client.client import SyncNetClient
-from syncnet_client.result import SyncResult
+from syncnet_client.scoring.result import SyncResult
 from syncnet_server import Server
 
 pytestmark = [

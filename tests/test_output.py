@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from results import result_of
 
 from syncnet_client.errors import NoFaceError, SyncNetError, UsageError
-from syncnet_client.output import open_output
-from syncnet_client.output_parquet import ParquetOutput
-from syncnet_client.records import Record
+from syncnet_client.records.open import open_output
+from syncnet_client.records.parquet import ParquetOutput
+from syncnet_client.records.record import Record
 
 SUFFIXES = [".jsonl", ".csv", ".parquet"]
 

@@ -13,8 +13,8 @@ from flash import CODECS, FLASH, FPS, SIZE, measure_flash_clip, write_flash_clip
 from results import result_of
 
 from syncnet_client.errors import MediaError, UsageError
-from syncnet_client.overlay import LEAST_WIDTH, ORANGE, write_overlay
-from syncnet_client.remux import shift_audio
+from syncnet_client.media.remux import shift_audio
+from syncnet_client.render.overlay import LEAST_WIDTH, ORANGE, write_overlay
 
 FRAMES = 60
 

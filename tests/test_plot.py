@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from results import result_of
 
-from syncnet_client.drift import Drift, OffsetWindow
 from syncnet_client.errors import SyncNetError, UsageError
-from syncnet_client.plot import BLUE, plot_result
-from syncnet_client.result import SyncResult
+from syncnet_client.render.plot import BLUE, plot_result
+from syncnet_client.scoring.drift import Drift, OffsetWindow
+from syncnet_client.scoring.result import SyncResult
 
 
 def with_drift(result: SyncResult) -> SyncResult:

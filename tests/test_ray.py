@@ -16,8 +16,8 @@ import pyarrow.parquet
 import pytest
 from commandline import CLIENT, assert_fails, run, write_clip
 
-from syncnet_client.output_parquet import ParquetOutput
-from syncnet_client.records import Record
+from syncnet_client.records.parquet import ParquetOutput
+from syncnet_client.records.record import Record
 from syncnet_server import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.timeout(900)]

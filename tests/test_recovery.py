@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from syncnet_client import Progress, ServerUnavailableError, SyncNetClient
-from syncnet_client.grpc_transport import GrpcOptions
+from syncnet_client.transport.grpc import GrpcOptions
 from syncnet_server import Server
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from syncnet_client.errors import MediaError, UsageError
 from syncnet_client.files import replacing
-from syncnet_client.remux import check_output, plan_moves, shift_audio
+from syncnet_client.media.remux import check_output, plan_moves, shift_audio
 
 FRAMES = 60
 MILLISECOND = Fraction(1, 1000)

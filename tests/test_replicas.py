@@ -21,14 +21,14 @@ from conftest import unexpected_errors
 from test_batch import arrays, kill_tritonserver, run
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from syncnet_client.batch import ScoreClip, score_clips
+from syncnet_client.batch.threads import ScoreClip, score_clips
 from syncnet_client.client import SyncNetClient
 from syncnet_client.errors import ServerUnavailableError
-from syncnet_client.grpc_transport import GrpcOptions
-from syncnet_client.output import open_output
-from syncnet_client.records import Record
-from syncnet_client.result import SyncResult
-from syncnet_client.scoring import Progress
+from syncnet_client.records.open import open_output
+from syncnet_client.records.record import Record
+from syncnet_client.scoring.clip import Progress
+from syncnet_client.scoring.result import SyncResult
+from syncnet_client.transport.grpc import GrpcOptions
 from syncnet_server import Server
 
 pytestmark = [

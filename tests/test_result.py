@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import medfilt
 
-from syncnet_client.curves import median_filter, subframe_offset
-from syncnet_client.drift import Drift, DriftKind, OffsetWindow, analyse_drift
-from syncnet_client.result import SyncResult, TrackResult, offset_in_words
-from syncnet_client.verdict import Evidence, ReasonCode, audible, judge
+from syncnet_client.scoring.curves import median_filter, subframe_offset
+from syncnet_client.scoring.drift import Drift, DriftKind, OffsetWindow, analyse_drift
+from syncnet_client.scoring.result import SyncResult, TrackResult, offset_in_words
+from syncnet_client.scoring.verdict import Evidence, ReasonCode, audible, judge
 
 
 @pytest.mark.parametrize(

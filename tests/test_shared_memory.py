@@ -17,8 +17,8 @@ from tritonclient.grpc import InferenceServerClient, service_pb2
 
 from syncnet_client import SyncNetClient
 from syncnet_client.chunks import Chunk
-from syncnet_client.grpc_transport import GrpcOptions, GrpcTransport
-from syncnet_client.shared_memory import SharedMemory
+from syncnet_client.transport.grpc import GrpcOptions, GrpcTransport
+from syncnet_client.transport.shared_memory import SharedMemory
 from syncnet_server import Server
 
 SHM = Path("/dev/shm")
@@ -106,7 +106,7 @@ def test_a_server_that_forgets_each_time_is_no_longer_given_any(
 def test_a_chunk_is_sent_again_with_its_frames(
     fake: FakeTriton, seen: list[bool], monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
-    monkeypatch.setattr("syncnet_client.retry.FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr("syncnet_client.transport.retry.FIRST_DELAY_S", 0.01)
     fake.faults.append(fault)
     transport = GrpcTransport(fake.url, GrpcOptions(timeout_s=1))
     ask(transport, make_chunks(7))
@@ -140,7 +140,9 @@ def test_old_servers_do_not_protect_regions_in_use(fake: FakeTriton) -> None:
 
 def test_others_are_left_room(fake: FakeTriton, monkeypatch: pytest.MonkeyPatch) -> None:
     space = os.statvfs(SHM)
-    monkeypatch.setattr("syncnet_client.shared_memory._LEAVE_FREE", space.f_bavail * space.f_frsize)
+    monkeypatch.setattr(
+        "syncnet_client.transport.shared_memory._LEAVE_FREE", space.f_bavail * space.f_frsize
+    )
     transport = GrpcTransport(fake.url)
     ask(transport, make_chunks(7))
     transport.close()
@@ -221,7 +223,7 @@ def test_the_next_client_ends_what_a_killed_one_left(
     script = """
 import sys
 from fakes import make_chunks
-from syncnet_client.grpc_transport import GrpcTransport
+from syncnet_client.transport.grpc import GrpcTransport
 stream = GrpcTransport(sys.argv[1]).open_stream()
 stream.send(make_chunks(5)[0])
 stream.finish()

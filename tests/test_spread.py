@@ -8,7 +8,7 @@ from fakes import Break, Fail, FakeTriton, Fault, assert_answered_once
 from test_grpc_transport import CHUNKS, converse
 
 from syncnet_client.errors import UsageError
-from syncnet_client.grpc_transport import GrpcOptions
+from syncnet_client.transport.grpc import GrpcOptions
 
 LOST = Break(grpc.StatusCode.UNAVAILABLE, "Socket closed")
 FULL = Fail(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
@@ -16,7 +16,7 @@ FULL = Fail(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
 
 @pytest.fixture(autouse=True)
 def impatient_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncnet_client.retry.FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr("syncnet_client.transport.retry.FIRST_DELAY_S", 0.01)
 
 
 @pytest.mark.parametrize("streams", [1, 2, 3, 6])

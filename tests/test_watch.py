@@ -20,8 +20,8 @@ from fakes import FakeTriton, WrittenStream, WrittenTransport, written_frames
 from syncnet_client import NoFaceError, SyncNetClient, Update, UsageError
 from syncnet_client.faces import Box, CropEvent, CroppedFrame, CropSummary, TrackEnd, TrackFrames
 from syncnet_client.media import ArrayMedia, Frame
-from syncnet_client.transport import ChunkAnswer
-from syncnet_client.watch import SETTLING_FRAMES, WatchOptions, watch_media
+from syncnet_client.scoring.live import SETTLING_FRAMES, WatchOptions, watch_media
+from syncnet_client.transport.base import ChunkAnswer
 
 SECOND = 25
 
@@ -173,7 +173,7 @@ def test_of_two_faces_the_more_confident_one_is_reported() -> None:
 
 def test_memory_does_not_grow_with_the_source() -> None:
     """Ten minutes; what is kept never exceeds what the window and the latency need."""
-    from syncnet_client.watch import _Watcher
+    from syncnet_client.scoring.live import _Watcher
 
     watcher = _Watcher(PromptTransport(), WatchOptions(window_s=2))
     stream = PromptTransport().open_stream()

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from syncnet_client.aio import AsyncSyncNetClient
     from syncnet_client.client import SyncNetClient
-    from syncnet_client.drift import Drift, OffsetWindow
     from syncnet_client.errors import (
         ClipTooShortError,
         InferenceError,
@@ -33,11 +32,12 @@ if TYPE_CHECKING:
         UntrustedError,
         UsageError,
     )
-    from syncnet_client.grpc_transport import GrpcOptions
-    from syncnet_client.result import SyncResult, TrackResult
-    from syncnet_client.scoring import Progress
-    from syncnet_client.verdict import Reason, Verdict
-    from syncnet_client.watch import Update
+    from syncnet_client.scoring.clip import Progress
+    from syncnet_client.scoring.drift import Drift, OffsetWindow
+    from syncnet_client.scoring.live import Update
+    from syncnet_client.scoring.result import SyncResult, TrackResult
+    from syncnet_client.scoring.verdict import Reason, Verdict
+    from syncnet_client.transport.grpc import GrpcOptions
 
 __all__ = [
     "AsyncSyncNetClient",
@@ -67,16 +67,16 @@ __all__ = [
 
 _MODULES = {
     "AsyncSyncNetClient": "aio",
-    "Drift": "drift",
-    "GrpcOptions": "grpc_transport",
-    "OffsetWindow": "drift",
-    "Progress": "scoring",
-    "Reason": "verdict",
+    "Drift": "scoring.drift",
+    "GrpcOptions": "transport.grpc",
+    "OffsetWindow": "scoring.drift",
+    "Progress": "scoring.clip",
+    "Reason": "scoring.verdict",
     "SyncNetClient": "client",
-    "SyncResult": "result",
-    "TrackResult": "result",
-    "Update": "watch",
-    "Verdict": "verdict",
+    "SyncResult": "scoring.result",
+    "TrackResult": "scoring.result",
+    "Update": "scoring.live",
+    "Verdict": "scoring.verdict",
 }
 
 

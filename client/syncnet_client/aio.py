@@ -13,10 +13,10 @@ from syncnet_client.client import Source, SyncNetClient
 from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT
 from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE, DEFAULT_URL, DEFAULT_WINDOW_S
 from syncnet_client.faces import CropMode
-from syncnet_client.grpc_transport import GrpcOptions
-from syncnet_client.result import SyncResult
-from syncnet_client.scoring import Progress
-from syncnet_client.transport import Transport
+from syncnet_client.scoring.clip import Progress
+from syncnet_client.scoring.result import SyncResult
+from syncnet_client.transport.base import Transport
+from syncnet_client.transport.grpc import GrpcOptions
 
 __all__ = ["AsyncSyncNetClient"]
 

@@ -11,8 +11,8 @@ from typing import Any
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_client.errors import UntrustedError
 from syncnet_client.files import replacing
-from syncnet_client.remux import Moves, check_output, shift_audio
-from syncnet_client.result import SyncResult
+from syncnet_client.media.remux import Moves, check_output, shift_audio
+from syncnet_client.scoring.result import SyncResult
 
 __all__ = ["Alignment", "align"]
 

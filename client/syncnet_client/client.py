@@ -15,12 +15,12 @@ import numpy.typing as npt
 from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT
 from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE, DEFAULT_URL, DEFAULT_WINDOW_S
 from syncnet_client.faces import CropMode, make_cropper
-from syncnet_client.grpc_transport import GrpcOptions, GrpcTransport
 from syncnet_client.media import ArrayMedia, Media, open_media
-from syncnet_client.result import SyncResult
-from syncnet_client.scoring import Progress, ScoreOptions, score_media
-from syncnet_client.transport import Transport
-from syncnet_client.watch import Update, WatchOptions, watch_media
+from syncnet_client.scoring.clip import Progress, ScoreOptions, score_media
+from syncnet_client.scoring.live import Update, WatchOptions, watch_media
+from syncnet_client.scoring.result import SyncResult
+from syncnet_client.transport.base import Transport
+from syncnet_client.transport.grpc import GrpcOptions, GrpcTransport
 
 __all__ = ["Source", "SyncNetClient"]
 

@@ -10,11 +10,11 @@ import typer
 
 from syncnet_client.commands.connection import Connection, connection
 from syncnet_client.commands.groups import takes
-from syncnet_client.commands.scoring import ScoreArguments, score_arguments
+from syncnet_client.commands.options import ScoreArguments, score_arguments
 
 if TYPE_CHECKING:
     from syncnet_client.align import Alignment
-    from syncnet_client.result import SyncResult
+    from syncnet_client.scoring.result import SyncResult
 
 __all__ = ["align"]
 

@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from syncnet_client.batch import Tally
+from syncnet_client.batch.threads import Tally
 
 __all__ = ["BatchMeter"]
 

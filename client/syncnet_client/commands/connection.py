@@ -16,7 +16,7 @@ from syncnet_client.errors import ServerUnavailableError, UsageError
 
 if TYPE_CHECKING:
     from syncnet_client.client import SyncNetClient
-    from syncnet_client.grpc_transport import GrpcOptions
+    from syncnet_client.transport.grpc import GrpcOptions
 
 __all__ = ["Connection", "connection"]
 
@@ -97,7 +97,7 @@ def connection(
     Raises:
         UsageError: one has an impossible value, or they contradict each other.
     """
-    from syncnet_client.grpc_transport import GrpcOptions
+    from syncnet_client.transport.grpc import GrpcOptions
 
     options = GrpcOptions(
         in_flight=in_flight,

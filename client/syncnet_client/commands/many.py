@@ -8,15 +8,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-from syncnet_client.batch import Tally, score_clips
+from syncnet_client.batch.threads import Tally, score_clips
 from syncnet_client.client import SyncNetClient
 from syncnet_client.commands.batch_meter import BatchMeter
 from syncnet_client.commands.failures import PROGRAM
-from syncnet_client.commands.scoring import ScoreArguments
-from syncnet_client.output import Output, open_output
-from syncnet_client.records import Record
-from syncnet_client.result import SyncResult
-from syncnet_client.scoring import Progress
+from syncnet_client.commands.options import ScoreArguments
+from syncnet_client.records.base import Output
+from syncnet_client.records.open import open_output
+from syncnet_client.records.record import Record
+from syncnet_client.scoring.clip import Progress
+from syncnet_client.scoring.result import SyncResult
 
 __all__ = ["Engine", "local_engine", "score_many"]
 

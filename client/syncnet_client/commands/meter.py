@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.status import Status
 
 from syncnet_client.contract import FRAMES_PER_SECOND
-from syncnet_client.scoring import Progress
+from syncnet_client.scoring.clip import Progress
 
 __all__ = ["ClipMeter"]
 

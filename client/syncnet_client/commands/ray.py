@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from syncnet_client.batch import Tally
+from syncnet_client.batch.ray import score_clips_on_ray
+from syncnet_client.batch.threads import Tally
 from syncnet_client.commands.many import score_many
-from syncnet_client.commands.scoring import ScoreArguments
-from syncnet_client.grpc_transport import GrpcOptions
-from syncnet_client.output import SUFFIXES, Output, open_output
-from syncnet_client.output_parquet import ParquetOutput
-from syncnet_client.ray_engine import score_clips_on_ray
-from syncnet_client.records import Record
+from syncnet_client.commands.options import ScoreArguments
+from syncnet_client.records.base import Output
+from syncnet_client.records.open import open_output
+from syncnet_client.records.parquet import ParquetOutput
+from syncnet_client.records.record import Record
+from syncnet_client.transport.grpc import GrpcOptions
 
 __all__ = ["score_many_on_ray"]
 
@@ -59,4 +60,4 @@ def score_many_on_ray(
 
 def _open_records(path: Path) -> Output:
     """A folder of Parquet parts, unless the suffix says otherwise."""
-    return open_output(path) if path.suffix.lower() in SUFFIXES else ParquetOutput(path)
+    return open_output(path, default=ParquetOutput)

@@ -11,7 +11,7 @@ import typer
 
 from syncnet_client.commands.connection import Connection, connection
 from syncnet_client.commands.groups import takes
-from syncnet_client.commands.scoring import ScoreArguments, score_arguments
+from syncnet_client.commands.options import ScoreArguments, score_arguments
 from syncnet_client.defaults import DEFAULT_JOBS
 from syncnet_client.errors import UsageError
 
@@ -89,8 +89,8 @@ def score(
     The exit status is 0 if all clips could be scored, 1 if not, and 2 if the options are wrong.
     Whether a result can be trusted is in the result.
     """
+    from syncnet_client.batch.inputs import expand
     from syncnet_client.commands.many import local_engine, score_many
-    from syncnet_client.inputs import expand
 
     names = expand(clips)
     single = names == clips and len(names) == 1 and output is None and engine is EngineName.LOCAL
@@ -130,9 +130,9 @@ def _score_one(
     overlay: Path | None,
 ) -> None:
     from syncnet_client.commands.meter import ClipMeter
-    from syncnet_client.overlay import check_overlay, write_overlay
-    from syncnet_client.plot import check_plot, plot_result
-    from syncnet_client.report import print_result
+    from syncnet_client.render.overlay import check_overlay, write_overlay
+    from syncnet_client.render.plot import check_plot, plot_result
+    from syncnet_client.render.terminal import print_result
 
     if plot is not None:
         check_plot(plot)

@@ -13,7 +13,7 @@ import typer
 from syncnet_client.commands.connection import Connection, connection
 from syncnet_client.commands.crop import CropOption, YunetOption, parse_crop
 from syncnet_client.commands.groups import takes
-from syncnet_client.commands.scoring import MinConfidenceOption, VshiftOption
+from syncnet_client.commands.options import MinConfidenceOption, VshiftOption
 from syncnet_client.contract import DEFAULT_VSHIFT
 from syncnet_client.defaults import (
     DEFAULT_MIN_CONFIDENCE,
@@ -21,7 +21,7 @@ from syncnet_client.defaults import (
 )
 
 if TYPE_CHECKING:
-    from syncnet_client.watch import Update
+    from syncnet_client.scoring.live import Update
 
 __all__ = ["watch"]
 

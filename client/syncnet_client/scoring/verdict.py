@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
 from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE
-from syncnet_client.drift import Drift
+from syncnet_client.scoring.drift import Drift
 
 __all__ = ["Evidence", "Reason", "ReasonCode", "Verdict", "audible", "judge"]
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from syncnet_client.result import SyncResult, TrackResult
+from syncnet_client.scoring.result import SyncResult, TrackResult
 
 __all__ = ["print_result"]
 

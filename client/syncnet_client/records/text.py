@@ -1,104 +1,20 @@
-"""Files of records that only grow, survive a kill at any moment, and tell a later run what is done.
-
-    results.jsonl     one JSON object per line: the whole result
-    results.csv       one row per record, the columns of ``records.COLUMNS`` without the lists
-    results.parquet   a folder of Parquet parts, see ``output_parquet``
-
-Every record is handed to the system before the next one is begun. A kill can leave half a record
-at the end; the next run cuts it off. A clip that failed is tried again, so it may have several
-records: the last one counts. A clip that was scored is never scored again.
-"""
+"""Records as lines of one text file: JSON objects, or rows of CSV."""
 
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from syncnet_client.errors import SyncNetError, UsageError
-from syncnet_client.records import COLUMNS, Record
+from syncnet_client.errors import UsageError
+from syncnet_client.records.base import Output, lock
+from syncnet_client.records.record import COLUMNS, Record
 
-__all__ = ["SUFFIXES", "CsvOutput", "JsonLinesOutput", "Output", "lock", "open_output"]
-
-SUFFIXES = (".jsonl", ".csv", ".parquet")
-
-
-class Output(ABC):
-    """A destination of records, open for appending and closed to every other process.
-
-    Attributes:
-        done: clips that have been scored, in this run or an earlier one.
-    """
-
-    def __init__(self) -> None:
-        self.done: set[str] = set()
-
-    def append(self, record: Record) -> None:
-        """Add a record."""
-        self._write(record)
-        self._note(record.clip, ok=record.ok)
-
-    @abstractmethod
-    def close(self) -> None:
-        """Make everything durable and let go of the file."""
-
-    @abstractmethod
-    def _write(self, record: Record) -> None: ...
-
-    def _note(self, clip: str, *, ok: bool) -> None:
-        if ok:
-            self.done.add(clip)
-
-    def __enter__(self) -> Output:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def open_output(path: Path) -> Output:
-    """Open ``path`` for appending; its suffix chooses the format.
-
-    Raises:
-        UsageError: the suffix is unknown, or the file holds something else.
-        SyncNetError: another process writes to it, or the extra ``parquet`` is not installed.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"cannot write {path}: use one of the suffixes {', '.join(SUFFIXES)}")
-    try:
-        if suffix == ".jsonl":
-            return JsonLinesOutput(path)
-        if suffix == ".csv":
-            return CsvOutput(path)
-        from syncnet_client.output_parquet import ParquetOutput
-
-        return ParquetOutput(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-
-
-def lock(descriptor: int, path: Path) -> None:
-    """Take hold of an open file or folder until it is closed.
-
-    Raises:
-        SyncNetError: another process has it.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise SyncNetError(f"{path} is being written by another run") from error
+__all__ = ["CsvOutput", "JsonLinesOutput"]
 
 
 class _TextOutput(Output):

@@ -23,7 +23,7 @@ from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLES_PER_FRAME, WINDOW
 from syncnet_client.errors import MediaError, UsageError
 from syncnet_client.files import located, replacing
 from syncnet_client.media import open_media
-from syncnet_client.result import SyncResult, TrackResult
+from syncnet_client.scoring.result import SyncResult, TrackResult
 
 __all__ = ["OVERLAY_SUFFIXES", "check_overlay", "write_overlay"]
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_client.defaults import DEFAULT_JOBS
 from syncnet_client.errors import ModelNotReadyError, ServerUnavailableError
-from syncnet_client.records import Record
-from syncnet_client.result import SyncResult
-from syncnet_client.scoring import Progress
+from syncnet_client.records.record import Record
+from syncnet_client.scoring.clip import Progress
+from syncnet_client.scoring.result import SyncResult
 
 __all__ = ["ScoreClip", "Tally", "attempt", "score_clips"]
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from syncnet_client.chunks import Chunk
-from syncnet_client.grpc_stream import GrpcChunkStream
-from syncnet_client.transport import ChunkAnswer
+from syncnet_client.transport.base import ChunkAnswer
+from syncnet_client.transport.stream import GrpcChunkStream
 
 __all__ = ["SpreadStream"]
 

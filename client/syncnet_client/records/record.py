@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from syncnet_client.result import SyncResult
+from syncnet_client.scoring.result import SyncResult
 
 __all__ = ["COLUMNS", "Column", "Record"]
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from syncnet_client.curves import FRAME_MS
+from syncnet_client.scoring.curves import FRAME_MS
 
 __all__ = ["Drift", "DriftKind", "OffsetWindow", "analyse_drift"]
 

@@ -21,17 +21,17 @@ from syncnet_client.defaults import (
     DEFAULT_TIMEOUT_S,
 )
 from syncnet_client.errors import ModelNotReadyError, ServerUnavailableError, UsageError
-from syncnet_client.grpc_stream import GrpcChunkStream
-from syncnet_client.protocol import (
+from syncnet_client.transport.base import ChunkStream, Metrics, Scope
+from syncnet_client.transport.messages import (
     REQUIRED_MODELS,
     WEIGHTED_MODELS,
     metrics_request,
     metrics_response,
 )
-from syncnet_client.retry import Backoff, Failure, Kind
-from syncnet_client.shared_memory import SharedMemory
-from syncnet_client.spread import SpreadStream
-from syncnet_client.transport import ChunkStream, Metrics, Scope
+from syncnet_client.transport.retry import Backoff, Failure, Kind
+from syncnet_client.transport.shared_memory import SharedMemory
+from syncnet_client.transport.spread import SpreadStream
+from syncnet_client.transport.stream import GrpcChunkStream
 
 __all__ = ["GrpcOptions", "GrpcTransport"]
 

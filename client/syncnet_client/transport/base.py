@@ -1,6 +1,6 @@
 """What the client needs from a server, however it is reached.
 
-``GrpcTransport`` (in ``grpc_transport``) is the one for use; tests put their own in its place.
+``GrpcTransport`` (in ``transport.grpc``) is the one for use; tests put their own in its place.
 """
 
 from __future__ import annotations

@@ -18,20 +18,20 @@ from syncnet_client.contract import (
     SAMPLES_PER_FRAME,
     WINDOW_FRAMES,
 )
-from syncnet_client.curves import FRAME_MS, subframe_offset
 from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE, DEFAULT_WINDOW_S
-from syncnet_client.drift import Drift, OffsetWindow, analyse_drift
 from syncnet_client.errors import ClipTooShortError, NoFaceError, UsageError
 from syncnet_client.faces import Box, CropEvent, Cropper, TrackEnd, TrackFrames
 from syncnet_client.media import Media
-from syncnet_client.result import SyncResult, TrackResult
-from syncnet_client.transport import ChunkAnswer, Metrics, Transport, send_all
-from syncnet_client.verdict import (
+from syncnet_client.scoring.curves import FRAME_MS, subframe_offset
+from syncnet_client.scoring.drift import Drift, OffsetWindow, analyse_drift
+from syncnet_client.scoring.result import SyncResult, TrackResult
+from syncnet_client.scoring.verdict import (
     LEAST_WINDOWS,
     Evidence,
     audible,
     judge,
 )
+from syncnet_client.transport.base import ChunkAnswer, Metrics, Transport, send_all
 
 __all__ = ["Progress", "ScoreOptions", "score_media"]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from syncnet_client.curves import FRAME_MS
 from syncnet_client.errors import SyncNetError, UsageError
 from syncnet_client.extras import require
 from syncnet_client.files import replacing
-from syncnet_client.result import SyncResult, TrackResult
+from syncnet_client.scoring.curves import FRAME_MS
+from syncnet_client.scoring.result import SyncResult, TrackResult
 
 __all__ = ["PLOT_SUFFIXES", "check_plot", "plot_result"]
 

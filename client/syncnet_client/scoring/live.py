@@ -17,14 +17,14 @@ from syncnet_client.contract import (
     SAMPLES_PER_FRAME,
     WINDOW_FRAMES,
 )
-from syncnet_client.curves import FRAME_MS, subframe_offset
 from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE, DEFAULT_WINDOW_S
 from syncnet_client.errors import UsageError
 from syncnet_client.faces import CropEvent, Cropper, TrackEnd, TrackFrames
 from syncnet_client.media import Media
-from syncnet_client.result import DECIMALS, offset_in_words
-from syncnet_client.transport import ChunkAnswer, Metrics, Transport, send_all
-from syncnet_client.verdict import LEAST_WINDOWS, Evidence, Reason, Verdict, audible, judge
+from syncnet_client.scoring.curves import FRAME_MS, subframe_offset
+from syncnet_client.scoring.result import DECIMALS, offset_in_words
+from syncnet_client.scoring.verdict import LEAST_WINDOWS, Evidence, Reason, Verdict, audible, judge
+from syncnet_client.transport.base import ChunkAnswer, Metrics, Transport, send_all
 
 __all__ = ["Update", "WatchOptions", "watch_media"]
 

@@ -11,8 +11,8 @@ from tritonclient.utils import np_to_triton_dtype
 
 from syncnet_client.chunks import Chunk
 from syncnet_client.errors import InferenceError
-from syncnet_client.shared_memory import SharedRegion
-from syncnet_client.transport import Metrics, Scope
+from syncnet_client.transport.base import Metrics, Scope
+from syncnet_client.transport.shared_memory import SharedRegion
 
 __all__ = [
     "ENSEMBLE",

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from syncnet_client.contract import FRAMES_PER_SECOND
-from syncnet_client.curves import FRAME_MS, median_filter, subframe_offset
-from syncnet_client.drift import Drift
-from syncnet_client.verdict import Verdict
+from syncnet_client.scoring.curves import FRAME_MS, median_filter, subframe_offset
+from syncnet_client.scoring.drift import Drift
+from syncnet_client.scoring.verdict import Verdict
 
 __all__ = ["SyncResult", "TrackResult", "offset_in_words"]
 

@@ -13,10 +13,10 @@ from typing import Any
 import grpc
 
 from syncnet_client.chunks import Chunk
-from syncnet_client.protocol import chunk_distances, chunk_request, with_frames_inside
-from syncnet_client.retry import Backoff, Failure, Kind
-from syncnet_client.shared_memory import SharedMemory, SharedRegion
-from syncnet_client.transport import ChunkAnswer
+from syncnet_client.transport.base import ChunkAnswer
+from syncnet_client.transport.messages import chunk_distances, chunk_request, with_frames_inside
+from syncnet_client.transport.retry import Backoff, Failure, Kind
+from syncnet_client.transport.shared_memory import SharedMemory, SharedRegion
 
 __all__ = ["GrpcChunkStream"]
 

@@ -21,8 +21,9 @@ from typing import Any
 
 from syncnet_client.errors import SyncNetError, UsageError
 from syncnet_client.extras import require
-from syncnet_client.output import JsonLinesOutput, Output, lock
-from syncnet_client.records import COLUMNS, Record
+from syncnet_client.records.base import Output, lock
+from syncnet_client.records.record import COLUMNS, Record
+from syncnet_client.records.text import JsonLinesOutput
 
 __all__ = ["ParquetOutput"]
 

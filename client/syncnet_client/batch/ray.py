@@ -16,12 +16,12 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from syncnet_client.batch import Tally, attempt
+from syncnet_client.batch.threads import Tally, attempt
 from syncnet_client.client import SyncNetClient
 from syncnet_client.errors import ModelNotReadyError, ServerUnavailableError, SyncNetError
 from syncnet_client.extras import require
-from syncnet_client.grpc_transport import GrpcOptions
-from syncnet_client.records import Record
+from syncnet_client.records.record import Record
+from syncnet_client.transport.grpc import GrpcOptions
 
 __all__ = ["score_clips_on_ray"]
 

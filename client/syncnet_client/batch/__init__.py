@@ -1,0 +1,1 @@
+"""Many clips: which ones, and in which threads or on which machines they are scored."""

@@ -1,0 +1,1 @@
+"""Files with one record for each attempt at a clip."""

@@ -1,0 +1,1 @@
+"""Results for people: text in a terminal, figures, video."""

@@ -1,0 +1,1 @@
+"""From decoded blocks to a result: what is asked of the server, and what its answers mean."""

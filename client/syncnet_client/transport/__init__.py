@@ -1,0 +1,1 @@
+"""The way to a Triton server: requests, streams, new attempts after failures."""
