@@ -28,9 +28,10 @@ from benchmarks.setup import copy_repository
 from syncnet_client.contract import FRAME_SIZE, WINDOW_FRAMES
 from syncnet_export import build
 from syncnet_export.network import SyncNet, random_checkpoint
-from syncnet_export.precision import FP16, FP32, Precision, find_files
-from syncnet_export.serving import serving_form
-from syncnet_export.towers import VIDEO
+from syncnet_export.precisions import FP16, FP32, Precision
+from syncnet_export.served_tower import serving_form
+from syncnet_export.tower_files import find_files
+from syncnet_export.tower_specs import VIDEO
 
 # bf16 keeps 8 bits of the significand where fp16 keeps 11; the error grows by the same factor.
 BF16_TOLERANCE = 8 * FP16.embedding_tolerance

@@ -21,8 +21,8 @@ from benchmarks.setup import FullSize, read_sample
 from syncnet_client.chunks import Chunker
 from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT, SAMPLES_PER_FRAME
 from syncnet_export.onnx_files import embed, open_session
-from syncnet_export.precision import FP32
-from syncnet_export.towers import AUDIO, VIDEO
+from syncnet_export.precisions import FP32
+from syncnet_export.tower_specs import AUDIO, VIDEO
 from syncnet_server import Server, load_model_module
 
 Tensors = dict[str, npt.NDArray[Any]]

@@ -26,8 +26,8 @@ from syncnet_client.contract import DEFAULT_VSHIFT, FRAMES_PER_SECOND
 from syncnet_client.faces import make_cropper
 from syncnet_client.media import open_media
 from syncnet_export.onnx_files import embed, open_session
-from syncnet_export.precision import FP32
-from syncnet_export.towers import AUDIO, VIDEO
+from syncnet_export.precisions import FP32
+from syncnet_export.tower_specs import AUDIO, VIDEO
 from syncnet_server import Server, load_model_module
 
 CLIP_S = 30

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from syncnet_export.building import Build, build
 from syncnet_export.network import random_checkpoint
-from syncnet_export.precision import PRECISIONS
+from syncnet_export.precisions import PRECISIONS
 from syncnet_server import Server
 from syncnet_server.log import is_problem
 

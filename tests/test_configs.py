@@ -14,13 +14,13 @@ from tritonclient.grpc import model_config_pb2 as triton
 
 from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT
 from syncnet_export.fp16 import to_fp16
-from syncnet_export.inputs import seeded_inputs
 from syncnet_export.int8 import quantise
 from syncnet_export.network import SyncNet
-from syncnet_export.precision import FP16, FP32, INT8, INT8_AMX
-from syncnet_export.serving import serving_form
+from syncnet_export.precisions import FP16, FP32, INT8, INT8_AMX
+from syncnet_export.reference import seeded_inputs
+from syncnet_export.served_tower import serving_form
 from syncnet_export.tensorrt import MAX_BATCH, shape_range
-from syncnet_export.towers import TOWERS, TowerSpec
+from syncnet_export.tower_specs import TOWERS, TowerSpec
 from syncnet_export.tracing import trace
 from syncnet_server.plans import PLAN_NAME
 

@@ -29,15 +29,16 @@ from syncnet_export import (
 from syncnet_export.building import Build
 from syncnet_export.cli import main
 from syncnet_export.fp16 import to_fp16
-from syncnet_export.inputs import Inputs, published_embeddings, seeded_inputs
 from syncnet_export.install import install, installed_versions, next_version, staged
 from syncnet_export.int8 import quantise
 from syncnet_export.metadata import read_metadata, require_one_source
 from syncnet_export.network import SyncNet, random_checkpoint
 from syncnet_export.onnx_files import embed, open_session, read_model, write_model
-from syncnet_export.precision import FP32, INT8, INT8_AMX, PRECISIONS, TowerFile, find_files
-from syncnet_export.serving import serving_form
-from syncnet_export.towers import AUDIO, TOWERS, VIDEO, TowerSpec
+from syncnet_export.precisions import FP32, INT8, INT8_AMX, PRECISIONS
+from syncnet_export.reference import Inputs, published_embeddings, seeded_inputs
+from syncnet_export.served_tower import serving_form
+from syncnet_export.tower_files import TowerFile, find_files
+from syncnet_export.tower_specs import AUDIO, TOWERS, VIDEO, TowerSpec
 from syncnet_export.tracing import store_half_weights, trace
 from syncnet_export.verify import verify
 
@@ -590,7 +591,7 @@ def test_build_from_the_command_line(
 ) -> None:
     status, output, errors = command(
         *("build", "--weights", narrow_checkpoint, "--model-repository", repository),
-        *("--precision", "fp32", "int8", "--calibrate", talking_clip),
+        *("--precision", "fp32,int8", "--calibrate", talking_clip),
     )
     assert (status, errors) == (0, "")
     assert installed_versions(repository) == [2]

@@ -14,9 +14,9 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from syncnet_client import SyncNetClient
 from syncnet_export import load_checkpoint
 from syncnet_export.building import Build
-from syncnet_export.inputs import published_embeddings, seeded_inputs
-from syncnet_export.precision import FP16, FP32, INT8, INT8_AMX, Precision
-from syncnet_export.towers import TOWERS, VIDEO, TowerSpec
+from syncnet_export.precisions import FP16, FP32, INT8, INT8_AMX, Precision
+from syncnet_export.reference import published_embeddings, seeded_inputs
+from syncnet_export.tower_specs import TOWERS, VIDEO, TowerSpec
 from syncnet_server import Server, ServerError
 
 PROFILES = {"default": FP32, "int8": INT8, "int8-amx": INT8_AMX, "fp16": FP16}

@@ -22,8 +22,8 @@ from syncnet_export import ExportError, TensorRTError, build, tensorrt
 from syncnet_export.cli import main
 from syncnet_export.digest import file_sha256
 from syncnet_export.metadata import read_metadata
-from syncnet_export.precision import FP16, FP32
-from syncnet_export.towers import AUDIO, TOWERS, VIDEO
+from syncnet_export.precisions import FP16, FP32
+from syncnet_export.tower_specs import AUDIO, TOWERS, VIDEO
 from syncnet_server import ServerError, plans
 from syncnet_server.plans import Machine, PlanRecord, check_plans, misfit, version_number
 

@@ -12,7 +12,6 @@ from syncnet_export.checkpoint import Checkpoint, load_checkpoint
 from syncnet_export.clips import calibration_inputs, sample_clip
 from syncnet_export.errors import ExportError, VerificationError
 from syncnet_export.fp16 import to_fp16
-from syncnet_export.inputs import Inputs, seeded_inputs
 from syncnet_export.install import (
     install,
     next_version,
@@ -25,9 +24,11 @@ from syncnet_export.int8 import quantise
 from syncnet_export.metadata import TowerMetadata, exporter_version
 from syncnet_export.network import SyncNet
 from syncnet_export.onnx_files import write_model
-from syncnet_export.precision import FP16, FP32, INT8, INT8_AMX, Precision, TowerFile, parse
-from syncnet_export.serving import serving_form
-from syncnet_export.towers import TOWERS, TowerSpec
+from syncnet_export.precisions import FP16, FP32, INT8, INT8_AMX, Precision, parse
+from syncnet_export.reference import Inputs, seeded_inputs
+from syncnet_export.served_tower import serving_form
+from syncnet_export.tower_files import TowerFile
+from syncnet_export.tower_specs import TOWERS, TowerSpec
 from syncnet_export.tracing import store_half_weights, trace
 from syncnet_export.verify import Report, verify
 

@@ -31,8 +31,6 @@ Version = Annotated[
     int | None, typer.Option(help="The version to read; by default the newest one.")
 ]
 
-_LIST_OPTIONS = ("--precision", "--calibrate")
-
 Weights = Annotated[
     Path, typer.Option(help="The checkpoint: a published .model file, or safetensors.")
 ]
@@ -48,13 +46,17 @@ Repository = Annotated[
 def build(
     weights: Weights,
     precision: Annotated[
-        list[str], typer.Option(help="What to write: one or more of fp32, fp16, int8, int8-amx.")
-    ] = ["fp32"],  # noqa: B006
+        str,
+        typer.Option(
+            help="What to write: one or more of fp32, fp16, int8, int8-amx, with commas between.",
+            metavar="NAME[,NAME...]",
+        ),
+    ] = "fp32",
     calibrate: Annotated[
         list[Path],
         typer.Option(
-            help="Clips to measure the ranges of int8 on, and to verify all files on; int8 takes "
-            "the project's sample clip where none is named."
+            help="A clip to measure the ranges of int8 on, and to verify all files on; repeat it "
+            "for more. int8 takes the project's sample clip where none is named."
         ),
     ] = [],  # noqa: B006
     version: Annotated[
@@ -70,7 +72,7 @@ def build(
         weights,
         model_repository=model_repository,
         version=version,
-        precisions=precision,
+        precisions=[name.strip() for name in precision.split(",")],
         calibrate=calibrate,
         replace=replace,
     )
@@ -88,11 +90,11 @@ def verify(
     model_repository: Repository = None,
 ) -> None:
     """Compare every file of a version with the PyTorch network; exit 1 past the tolerance."""
-    from syncnet_export import checkpoint, install, metadata, precision
+    from syncnet_export import checkpoint, install, metadata, tower_files
     from syncnet_export import verify as verification
 
     repository = install.repository_or_default(model_repository)
-    files = precision.find_files(repository, version or install.newest_version(repository))
+    files = tower_files.find_files(repository, version or install.newest_version(repository))
     metadata.require_one_source(file.path for file in files)
     report = verification.verify(
         files,
@@ -115,10 +117,10 @@ def inspect(
     model_repository: Repository = None,
 ) -> None:
     """Print what the files of a version say about themselves."""
-    from syncnet_export import install, metadata, precision, tables
+    from syncnet_export import install, metadata, tables, tower_files
 
     repository = install.repository_or_default(model_repository)
-    files = precision.find_files(repository, version or install.newest_version(repository))
+    files = tower_files.find_files(repository, version or install.newest_version(repository))
     entries = [(file.path, metadata.read_metadata(file.path)) for file in files]
     if json:
         listed = [{"file": str(path)} | asdict(entry) for path, entry in entries]
@@ -154,8 +156,7 @@ def tensorrt(
     model_repository: Repository = None,
 ) -> None:
     """Build TensorRT engines of both towers, for the GPU of this machine."""
-    from syncnet_export import install
-    from syncnet_export import precision as precisions
+    from syncnet_export import install, precisions
     from syncnet_export import tensorrt as engines
 
     repository = install.repository_or_default(model_repository)
@@ -182,25 +183,10 @@ def _print_report(report: Report) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exits 1 with one line on stderr where it cannot be done, 2 on bad usage."""
     try:
-        app(_spread(sys.argv[1:] if arguments is None else arguments))
+        app(arguments)
     except ExportError as error:
         print(f"syncnet-export: {error}", file=sys.stderr)
         sys.exit(1)
-
-
-def _spread(arguments: Sequence[str]) -> list[str]:
-    """Repeat the name of a list option before each of its values: ``--precision fp32 int8``."""
-    spread: list[str] = []
-    option = None  # the list option whose values are being read
-    for argument in arguments:
-        if argument.startswith("-"):
-            option = argument if argument in _LIST_OPTIONS else None
-            spread.append(argument)
-        else:
-            if option is not None and spread[-1] != option:
-                spread.append(option)
-            spread.append(argument)
-    return spread
 
 
 if __name__ == "__main__":

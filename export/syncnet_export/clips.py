@@ -12,7 +12,7 @@ from syncnet_client.errors import SyncNetError
 from syncnet_client.faces import CropEvent, TrackEnd, TrackFrames, make_cropper
 from syncnet_client.media import open_media
 from syncnet_export.errors import ExportError
-from syncnet_export.inputs import Embeddings, Inputs
+from syncnet_export.reference import Embeddings, Inputs
 from syncnet_server import load_model_module
 
 __all__ = ["ClipScore", "calibration_inputs", "clip_inputs", "sample_clip", "score"]

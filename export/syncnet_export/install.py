@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from syncnet_export.errors import ExportError
-from syncnet_export.towers import TOWERS
-from syncnet_server import ServerError, default_model_repository
+from syncnet_export.tower_specs import TOWERS
+from syncnet_server import ServerError, default_model_repository, model_versions
 
 __all__ = [
     "install",
@@ -44,11 +44,12 @@ def version_folders(model_repository: Path, version: int) -> dict[str, Path]:
 
 def installed_versions(model_repository: Path) -> list[int]:
     """The versions of which any tower has a file, oldest first."""
+    models = [model_repository / spec.name for spec in TOWERS]
     versions = {
-        int(folder.name)
-        for spec in TOWERS
-        for folder in (model_repository / spec.name).glob("[1-9]*")
-        if folder.name.isdecimal() and any(folder.iterdir())
+        version
+        for model in models
+        for version in model_versions(model)
+        if any((model / str(version)).iterdir())
     }
     return sorted(versions)
 
@@ -59,7 +60,7 @@ def next_version(model_repository: Path) -> int:
 
 
 def require_free(model_repository: Path, version: int) -> None:
-    """Check that neither tower has a file of this version.
+    """Check that neither tower has this version.
 
     Raises:
         ExportError: one has.

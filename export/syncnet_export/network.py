@@ -5,7 +5,8 @@ first fully connected layer of a tower are followed by batch norm and ReLU. The 
 keys of the official weights (``netcnnaud.N.*``, ``netfcaud.N.*``, ``netcnnlip.N.*``,
 ``netfclip.N.*``), where N counts layer, norm, ReLU and then the pool, if the layer has one.
 
-Serving uses an equivalent form (see ``serving.py``); this one is what exports are verified against.
+Serving uses an equivalent form (see ``served_tower.py``); this one is what exports are verified
+against.
 """
 
 from collections.abc import Mapping

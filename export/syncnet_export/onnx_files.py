@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 
 from syncnet_export.errors import ExportError
-from syncnet_export.towers import TowerSpec
+from syncnet_export.tower_specs import TowerSpec
 
 __all__ = ["MAX_IR_VERSION", "MAX_OPSET", "embed", "open_session", "read_model", "write_model"]
 

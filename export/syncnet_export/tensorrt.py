@@ -13,8 +13,8 @@ from syncnet_export.digest import file_sha256
 from syncnet_export.errors import TensorRTError
 from syncnet_export.install import version_folders
 from syncnet_export.metadata import require_one_source
-from syncnet_export.precision import FP16, Precision
-from syncnet_export.towers import TOWERS, VIDEO, TowerSpec
+from syncnet_export.precisions import FP16, Precision
+from syncnet_export.tower_specs import TOWERS, VIDEO, TowerSpec
 from syncnet_server.plans import PLAN_NAME, RECORD_NAME, PlanRecord, compute_capability
 
 __all__ = ["ShapeRange", "build_plans", "shape_range"]

@@ -13,8 +13,8 @@ from onnx import numpy_helper
 
 from syncnet_client.contract import EMBEDDING_SIZE
 from syncnet_export.errors import ExportError
-from syncnet_export.serving import LayerWeight, ServedTower
-from syncnet_export.towers import TowerSpec
+from syncnet_export.served_tower import LayerWeight, ServedTower
+from syncnet_export.tower_specs import TowerSpec
 
 __all__ = ["store_half_weights", "trace"]
 

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from syncnet_export.clips import ClipScore, clip_inputs, score
-from syncnet_export.inputs import Embeddings, Inputs, published_embeddings, seeded_inputs
 from syncnet_export.network import SyncNet
 from syncnet_export.onnx_files import embed, open_session
-from syncnet_export.precision import PRECISIONS, TowerFile
-from syncnet_export.towers import VIDEO
+from syncnet_export.precisions import PRECISIONS
+from syncnet_export.reference import Embeddings, Inputs, published_embeddings, seeded_inputs
+from syncnet_export.tower_files import TowerFile
+from syncnet_export.tower_specs import VIDEO
 
 __all__ = ["CLEAR_CONFIDENCE", "EmbeddingCheck", "Report", "ScoreCheck", "verify"]
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from syncnet_server.errors import ServerError
+from syncnet_server.repository import model_versions
 
 __all__ = [
     "PLAN_NAME",
@@ -119,7 +120,8 @@ def check_plans(repository: Path, profile: str) -> None:
     for config in sorted(repository.glob(f"*/configs/{profile}.pbtxt")):
         if not _PLAN_CONFIG.search(config.read_text()):
             continue
-        folder = _newest_version(config.parents[1])
+        model = config.parents[1]
+        folder = model / str(max(model_versions(model), default=1))
         plan = folder / PLAN_NAME
         if not plan.is_file():
             raise ServerError(f"no engine {plan}; build it with `syncnet-export tensorrt`")
@@ -160,8 +162,3 @@ def tensorrt_version(wanted: str) -> str | None:
 def version_number(version: str) -> tuple[int, ...]:
     """The first three numbers of a version: "10.5.0.18" and "10.5.0.post1" are (10, 5, 0)."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-
-
-def _newest_version(model: Path) -> Path:
-    versions = [int(folder.name) for folder in model.glob("[1-9]*") if folder.name.isdecimal()]
-    return model / str(max(versions, default=1))

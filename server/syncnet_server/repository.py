@@ -65,6 +65,15 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
+def model_versions(model: Path) -> list[int]:
+    """Return the versions of a model, oldest first: its folders whose names are numbers.
+
+    Triton serves the last one. It counts empty folders, too, and none with leading zeros.
+    """
+    folders = (path for path in model.glob("[1-9]*") if path.name.isdecimal() and path.is_dir())
+    return sorted(int(folder.name) for folder in folders)
+
+
 def profiles(repository: Path) -> list[str]:
     """Return the names of the profiles of a repository: its `configs/<name>.pbtxt` files."""
     return sorted({path.stem for path in repository.glob("*/configs/*.pbtxt")})

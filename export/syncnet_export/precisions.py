@@ -1,14 +1,11 @@
-"""The precisions a tower is exported in: their files, and how far each may be off."""
+"""The precisions a tower is exported in: what each file is called, and how far it may be off."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from syncnet_export.errors import ExportError
-from syncnet_export.install import version_folders
-from syncnet_export.towers import TOWERS, TowerSpec
 
 __all__ = [
     "FP16",
@@ -17,8 +14,6 @@ __all__ = [
     "INT8_AMX",
     "PRECISIONS",
     "Precision",
-    "TowerFile",
-    "find_files",
     "of_engine",
     "parse",
 ]
@@ -50,15 +45,6 @@ INT8_AMX = Precision("int8-amx", "model.int8-amx.onnx", 3e-2, 5e-2)
 PRECISIONS = (FP32, FP16, INT8, INT8_AMX)
 
 
-@dataclass(frozen=True)
-class TowerFile:
-    """An exported file: which tower, in which precision, where."""
-
-    spec: TowerSpec
-    precision: Precision
-    path: Path
-
-
 def parse(names: Iterable[str]) -> tuple[Precision, ...]:
     """The precisions of these names, each once, fp32 first.
 
@@ -84,25 +70,3 @@ def of_engine(name: str) -> Precision:
         if precision.name == name:
             return precision
     raise ExportError(f"engines are built from fp32 or fp16 files, not {name}")
-
-
-def find_files(model_repository: Path, version: int) -> list[TowerFile]:
-    """The ONNX files in a version's folders.
-
-    Raises:
-        ExportError: there are none, or a precision has a file of one tower only.
-    """
-    folders = version_folders(model_repository, version)
-    files = []
-    for precision in PRECISIONS:
-        pair = [
-            TowerFile(spec, precision, folders[spec.name] / precision.file_name) for spec in TOWERS
-        ]
-        missing = [file.path for file in pair if not file.path.is_file()]
-        if len(missing) == 1:
-            raise ExportError(f"half a pair of {precision.name} towers: no {missing[0]}")
-        if not missing:
-            files += pair
-    if not files:
-        raise ExportError(f"no ONNX files of version {version} in {model_repository}")
-    return files

@@ -10,7 +10,7 @@ import torch
 
 from syncnet_client.contract import FRAME_SIZE, MFCC_COEFFICIENTS, MFCC_FRAMES, WINDOW_FRAMES
 from syncnet_export.network import SyncNet
-from syncnet_export.towers import VIDEO, TowerSpec
+from syncnet_export.tower_specs import VIDEO, TowerSpec
 
 __all__ = ["Embeddings", "Inputs", "published_embeddings", "seeded_inputs"]
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from syncnet_client.contract import WINDOW_FRAMES
 from syncnet_export.network import SyncNet
-from syncnet_export.towers import VIDEO, TowerSpec
+from syncnet_export.tower_specs import VIDEO, TowerSpec
 
 __all__ = ["LayerWeight", "ServedTower", "serving_form"]
 
