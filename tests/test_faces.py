@@ -25,7 +25,8 @@ from syncnet_client.faces import (
 )
 from syncnet_client.faces.crops import cut_out
 from syncnet_client.faces.cuts import CutDetector
-from syncnet_client.faces.detectors import Face, Square, overlap
+from syncnet_client.faces.detectors import Face
+from syncnet_client.faces.geometry import Square, overlap
 from syncnet_client.media import Frame
 
 Image = npt.NDArray[np.uint8]
@@ -142,6 +143,13 @@ def test_clip_of_224_is_left_alone() -> None:
         assert np.shares_memory(frame.image, image)
         assert frame.box == (0, 0, 224, 224)
         assert frame.detected
+
+
+def test_clip_of_224_needs_no_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2, "CascadeClassifier")
+    image = np.zeros((224, 224, 3), np.uint8)
+    result = run(make_cropper("auto"), [Frame(0, Fraction(0), image)])
+    assert result.range(0) == (0, 0)
 
 
 def test_none_resizes_the_whole_frame() -> None:

@@ -21,8 +21,8 @@ from media_recipes import Recipe, encode, picture_number, read, rotate_mp4
 
 from syncnet_client.errors import MediaError, NoAudioError, NoVideoError, UsageError
 from syncnet_client.media import ArrayMedia, open_media
+from syncnet_client.media.audio import AudioTimeline, SampleBuffer
 from syncnet_client.media.sampling import FrameSampler
-from syncnet_client.media.soundtrack import SampleBuffer, Soundtrack
 
 PLAIN = Recipe()
 LOSSLESS = PLAIN.with_(audio_codec="pcm_s16le")
@@ -506,8 +506,8 @@ def tone(start: Fraction | None, samples: int, *, rate: int = 16_000) -> av.Audi
     return frame
 
 
-def track(frames: list[av.AudioFrame]) -> tuple[np.ndarray, Soundtrack]:
-    soundtrack = Soundtrack()
+def track(frames: list[av.AudioFrame]) -> tuple[np.ndarray, AudioTimeline]:
+    soundtrack = AudioTimeline()
     parts = [part for frame in frames for part in soundtrack.push(frame)]
     parts += list(soundtrack.flush())
     return np.concatenate(parts), soundtrack
@@ -582,7 +582,6 @@ def test_arrays_look_like_a_clip() -> None:
     assert [f.index for block in blocks for f in block.frames] == list(range(30))
 
 
-@pytest.mark.slow  # librosa takes its time to import
 def test_arrays_at_other_rates_are_resampled() -> None:
     frames = np.zeros((25, 8, 8, 3), np.uint8)
     moments = np.arange(48_000) / 48_000

@@ -12,6 +12,9 @@ DEFAULT_IN_FLIGHT = 2  # while one chunk is computed, the next one is on its way
 DEFAULT_PATIENCE_S = 120.0
 DEFAULT_TIMEOUT_S = 120.0
 
+# Without data for so long, a URL, pipe or growing file counts as ended.
+DEFAULT_SOURCE_TIMEOUT_S = 10.0
+
 # Offsets of 10 s, 250 video windows, are reliable one by one; a drift of one frame a minute shows.
 DEFAULT_WINDOW_S = 10.0
 

@@ -2,8 +2,8 @@
 
 from syncnet_client.faces.cropper import CropMode, FaceCropper, FixedCropper, make_cropper
 from syncnet_client.faces.detectors import Detector, HaarDetector, YuNetDetector
+from syncnet_client.faces.geometry import Box
 from syncnet_client.faces.types import (
-    Box,
     CropEvent,
     CroppedFrame,
     Cropper,

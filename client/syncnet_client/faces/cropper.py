@@ -16,9 +16,9 @@ from syncnet_client.errors import NoFaceError, UsageError
 from syncnet_client.faces.crops import cut_out, fit
 from syncnet_client.faces.cuts import CutDetector
 from syncnet_client.faces.detectors import Detector, HaarDetector, YuNetDetector
+from syncnet_client.faces.geometry import Box
 from syncnet_client.faces.tracks import HOLD_FRAMES, LOOK_EVERY, SceneTracker, Track
 from syncnet_client.faces.types import (
-    Box,
     CropEvent,
     CroppedFrame,
     Cropper,
@@ -28,9 +28,9 @@ from syncnet_client.faces.types import (
     TrackFrames,
 )
 from syncnet_client.media import Frame
-from syncnet_client.media.clock import clock_text
+from syncnet_client.media.time_jumps import clock_text
 
-__all__ = ["CropMode", "FaceCropper", "FixedCropper", "make_cropper"]
+__all__ = ["AutoCropper", "CropMode", "FaceCropper", "FixedCropper", "make_cropper"]
 
 CropMode = Literal["auto", "none"] | tuple[int, int, int, int]
 
@@ -55,9 +55,9 @@ def make_cropper(
     if mode == "none":
         return FixedCropper(None)
     if mode == "auto":
-        if detector is None:
-            detector = HaarDetector() if yunet is None else YuNetDetector(yunet)
-        return FaceCropper(detector)
+        if detector is None and yunet is not None:
+            detector = YuNetDetector(yunet)
+        return AutoCropper(detector)
     if isinstance(mode, str) or len(mode) != 4 or min(mode[2:]) < 1:
         raise UsageError(f"crop must be auto, none or X,Y,W,H with a positive size, not {mode}")
     return FixedCropper(Box(*mode))
@@ -106,6 +106,42 @@ class FixedCropper:
         return CroppedFrame(frame.index, frame.time, cut_out(frame.image, box), box, True)
 
 
+class AutoCropper:
+    """Leaves a clip of 224x224 alone and finds the faces of any other; the first frame decides.
+
+    Args:
+        detector: what finds faces; None for OpenCV's Haar cascade, loaded when it is needed.
+    """
+
+    def __init__(self, detector: Detector | None) -> None:
+        self._detector = detector
+        self._cropper: Cropper | None = None
+
+    @property
+    def summary(self) -> CropSummary:
+        """What has been found so far."""
+        return CropSummary(0, 0) if self._cropper is None else self._cropper.summary
+
+    def push(self, frames: list[Frame]) -> list[CropEvent]:
+        """Take consecutive frames and return the crops that are settled by now."""
+        if self._cropper is None and frames:
+            self._cropper = self._choose(frames[0])
+        return [] if self._cropper is None else self._cropper.push(frames)
+
+    def flush(self) -> list[CropEvent]:
+        """Return the rest, at the end of the clip.
+
+        Raises:
+            NoFaceError: a face was looked for and none was found in the whole clip.
+        """
+        return [] if self._cropper is None else self._cropper.flush()
+
+    def _choose(self, first: Frame) -> Cropper:
+        if first.image.shape[:2] == (FRAME_SIZE, FRAME_SIZE):
+            return FixedCropper(None)
+        return FaceCropper(self._detector or HaarDetector())
+
+
 class FaceCropper:
     """The faces of a clip, each a track that ends with its scene.
 
@@ -123,18 +159,16 @@ class FaceCropper:
         self._pending: Frame | None = None  # not known yet whether a scene begins with it
         self._frames: deque[Frame] = deque()  # those that tracks still need
         self._first: Frame | None = None
-        self._ready_made: FixedCropper | None = None
 
     @property
     def summary(self) -> CropSummary:
         """What has been found so far."""
-        if self._ready_made is not None:
-            return self._ready_made.summary
         ignored = self._tracker.ignored
-        warning = f"left out as too faint to be a face: {ignored} region{'s'[: ignored > 1]}"
+        regions = "1 region" if ignored == 1 else f"{ignored} regions"
+        warning = f"left out as too faint to be a face: {regions}"
         return CropSummary(
             frames=self._count,
-            tracks=self._tracker.believed,
+            tracks=self._tracker.confirmed,
             ignored=ignored,
             cuts=self._cut_count,
             warnings=(warning,) if ignored else (),
@@ -144,10 +178,6 @@ class FaceCropper:
         """Take consecutive frames and return the crops that are settled by now."""
         if self._first is None and frames:
             self._first = frames[0]
-            if self._first.image.shape[:2] == (FRAME_SIZE, FRAME_SIZE):
-                self._ready_made = FixedCropper(None)
-        if self._ready_made is not None:
-            return self._ready_made.push(frames)
         events: list[CropEvent] = []
         for frame in frames:
             self._count += 1
@@ -162,13 +192,11 @@ class FaceCropper:
         Raises:
             NoFaceError: no face was found in the whole clip.
         """
-        if self._ready_made is not None:
-            return self._ready_made.flush()
         last = self._pending
         events = self._advance(self._cuts.finish())
         self._pending = None
         events += self._end_scene("end")
-        if not self._tracker.believed and self._first is not None and last is not None:
+        if not self._tracker.confirmed and self._first is not None and last is not None:
             raise NoFaceError(
                 f"no face was found: {self._count} frames from {clock_text(self._first.time)} to "
                 f"{clock_text(last.time)} were searched with the {self._detector.name}; give the "

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from syncnet_client.contract import FRAME_SIZE
-from syncnet_client.faces.types import Box
+from syncnet_client.faces.geometry import Box
 
 __all__ = ["cut_out", "fit"]
 

@@ -1,9 +1,4 @@
-"""Find faces in a frame, and find a known face again near where it was.
-
-Each detector brings the geometry that leads from its box to the crop SyncNet was trained on. The
-published pipeline takes the box of the S3FD detector, with S its longer side: the crop is a square
-of 1.4 S around the box's centre line, and begins S/2 above the box's centre.
-"""
+"""Find faces in a frame, and find a known face again near where it was."""
 
 from __future__ import annotations
 
@@ -16,9 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from syncnet_client.errors import UsageError
-from syncnet_client.faces.types import Box
+from syncnet_client.faces.geometry import (
+    HAAR_MARGINS,
+    YUNET_MARGINS,
+    Box,
+    Square,
+    overlap,
+)
 
-__all__ = ["Detector", "Face", "HaarDetector", "Square", "YuNetDetector", "overlap"]
+__all__ = ["Detector", "Face", "HaarDetector", "YuNetDetector"]
 
 Image = npt.NDArray[np.uint8]
 
@@ -29,15 +30,6 @@ SEARCH_PIXELS = 480
 FOLLOW_PIXELS = 64
 FOLLOW_MARGIN = 0.3  # of the box, to each side
 FOLLOW_GROWTH = 1.33  # largest change of size, in either direction
-
-
-@dataclass(frozen=True)
-class Square:
-    """A square crop in pixels of the source frame: centre line, top edge and side."""
-
-    centre: float
-    top: float
-    side: float
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,7 @@ class Detector(Protocol):
     """Finds faces; every image is uint8 [height, width, 3], RGB."""
 
     name: str
-    sure: float  # the mean score from which a track is believed
+    sure: float  # the mean score from which a track is confirmed
 
     def search(self, image: Image) -> list[Face]:
         """Return all faces in a frame."""
@@ -68,24 +60,11 @@ class Detector(Protocol):
         """
 
     def second_opinion(self, image: Image, face: Face) -> float:
-        """Return what to add to a detection's score, before its track is believed."""
-
-
-def overlap(first: Box, second: Box) -> float:
-    """Return the area two boxes share over the area they cover together, 0 to 1."""
-    width = min(first.x + first.width, second.x + second.width) - max(first.x, second.x)
-    height = min(first.y + first.height, second.y + second.height) - max(first.y, second.y)
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (first.width * first.height + second.width * second.height - shared)
+        """Return what to add to a detection's score, before its track is confirmed."""
 
 
 class HaarDetector:
     """OpenCV's cascade for frontal faces, which comes with OpenCV itself.
-
-    Its box reaches from the forehead to just below the lower lip and is tighter than S3FD's:
-    measured on a published crop, the crop's side is 1.62 boxes, and it begins 0.03 boxes above.
 
     The cascade is easily fooled by folds and hands, which get scores of up to 4, where faces that
     are tilted or blurred get as little. A second cascade, trained independently, tells them apart:
@@ -95,8 +74,6 @@ class HaarDetector:
     name = "Haar cascade"
     sure = 5.5
 
-    _SIDE = 1.62
-    _ABOVE = 0.03
     _SEARCH_NEIGHBOURS = 5
     _FOLLOW_NEIGHBOURS = 4
     _STEP = 1.1  # between the sizes that are tried
@@ -170,23 +147,15 @@ class HaarDetector:
             maxSize=(largest, largest),
             outputRejectLevels=True,
         )
-        return [
-            self._face(Box(left + x / scale, top + y / scale, width / scale, height / scale), score)
-            for (x, y, width, height), score in zip(boxes, np.ravel(scores), strict=True)
-        ]
-
-    def _face(self, box: Box, score: float) -> Face:
-        crop = Square(
-            box.x + box.width / 2, box.y - self._ABOVE * box.width, self._SIDE * box.width
-        )
-        return Face(box, crop, float(score))
+        faces = []
+        for (x, y, width, height), score in zip(boxes, np.ravel(scores), strict=True):
+            box = Box(left + x / scale, top + y / scale, width / scale, height / scale)
+            faces.append(Face(box, HAAR_MARGINS.crop(box), float(score)))
+        return faces
 
 
 class YuNetDetector:
     """The YuNet network, for users who have its ONNX file.
-
-    It is trained on the same faces as S3FD and its box means the same, so the published geometry
-    holds as it is.
 
     Args:
         path: the ONNX file.
@@ -198,7 +167,6 @@ class YuNetDetector:
     name = "YuNet"
     sure = 0.7
 
-    _SIDE = 1.4
     _SCORE = 0.6
     _OVERLAP = 0.3  # from which two boxes are one face
     _MOST = 50  # faces in a frame
@@ -243,10 +211,7 @@ class YuNetDetector:
         for row in rows if rows is not None else ():
             x, y, width, height = (float(value) / scale for value in row[:4])
             box = Box(left + x, top + y, width, height)
-            size = max(width, height)
-            middle = box.y + height / 2
-            crop = Square(box.x + width / 2, middle - size / 2, self._SIDE * size)
-            faces.append(Face(box, crop, float(row[-1])))
+            faces.append(Face(box, YUNET_MARGINS.crop(box), float(row[-1])))
         return faces
 
 

@@ -12,8 +12,8 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from syncnet_client.faces.detectors import Detector, Face, overlap
-from syncnet_client.faces.types import Box
+from syncnet_client.faces.detectors import Detector, Face
+from syncnet_client.faces.geometry import Box, overlap
 
 __all__ = ["HOLD_FRAMES", "LOOK_EVERY", "SceneTracker", "Track"]
 
@@ -26,11 +26,11 @@ HOLD_FRAMES = 12
 # Whole frames are searched every so many looks.
 SEARCH_LOOKS_ALONE = 3
 SEARCH_LOOKS_BESIDE_TRACKS = 8
-# A track is believed when it was seen so often and clearly enough, and given up when it was seen
-# or missed so often before that.
-BELIEVED_HITS = 4
-DOUBTED_HITS = 8
-DOUBTED_MISSES = 2
+# A tentative track is confirmed when it was seen so often and clearly enough, and dropped when it
+# was seen or missed so often before that.
+CONFIRMING_HITS = 4
+MOST_TENTATIVE_HITS = 8
+MOST_TENTATIVE_MISSES = 2
 SHORT_SCENE_HITS = 3
 SAME_FACE = 0.3  # overlap of boxes
 
@@ -38,10 +38,10 @@ Rows = npt.NDArray[np.float64]
 
 
 class Track:
-    """A face in one scene.
+    """A face in one scene: tentative at first, confirmed once it has a number, lost at last.
 
     Attributes:
-        number: of the track in the clip; None until it is believed.
+        number: of the track in the clip; None while it is tentative.
         next_frame: first frame whose crop has not been taken.
         last_frame: frame of the last detection.
         end: last frame of the track; None while it goes on.
@@ -54,7 +54,7 @@ class Track:
         self.face = face
         self.end: int | None = None
         self.hits = 1
-        self.misses = 0  # since the last hit while believed, in all before
+        self.misses = 0  # since the last hit once confirmed, in all before
         self._score = score
         # Position and whether it was seen, for frames from _first on.
         self._rows = deque([_row(face)] * (frame - start + 1))
@@ -111,13 +111,13 @@ class SceneTracker:
 
     Attributes:
         tracks: those that go on.
-        believed: number of tracks believed so far, in the whole clip.
+        confirmed: number of tracks confirmed so far, in the whole clip.
         ignored: number of tracks that were seen long enough, but never clearly enough.
     """
 
     def __init__(self, detector: Detector) -> None:
         self.tracks: list[Track] = []
-        self.believed = 0
+        self.confirmed = 0
         self.ignored = 0
         self._detector = detector
         self._looks = 0
@@ -156,13 +156,13 @@ class SceneTracker:
         return self._judge(frame)
 
     def end_scene(self, last_frame: int) -> list[Track]:
-        """Close all tracks and return those that are believed."""
+        """Close all tracks and return those that are confirmed."""
         for track in self.tracks:
             track.close(last_frame)
             throughout = track.start == self._scene_start and not track.misses
             often = track.hits >= SHORT_SCENE_HITS or throughout
             if track.number is None and often and track.score >= self._detector.sure:
-                self._believe(track)
+                self._confirm(track)
             if track.number is None:
                 self._ignore(track)
         ended = [track for track in self.tracks if track.number is not None]
@@ -170,14 +170,14 @@ class SceneTracker:
         return ended
 
     def _judge(self, frame: int) -> list[Track]:
-        """Believe, give up and end tracks."""
+        """Confirm, drop and end tracks."""
         ended: list[Track] = []
         kept: list[Track] = []
         for track in self.tracks:
             if track.number is None:
-                if track.hits >= BELIEVED_HITS and track.score >= self._detector.sure:
-                    self._believe(track)
-                elif track.hits >= DOUBTED_HITS or track.misses >= DOUBTED_MISSES:
+                if track.hits >= CONFIRMING_HITS and track.score >= self._detector.sure:
+                    self._confirm(track)
+                elif track.hits >= MOST_TENTATIVE_HITS or track.misses >= MOST_TENTATIVE_MISSES:
                     self._ignore(track)
                     continue
             lost = frame - track.last_frame > LOST_FRAMES
@@ -190,16 +190,16 @@ class SceneTracker:
         self.tracks = kept
         return ended
 
-    def _score(self, image: npt.NDArray[np.uint8], face: Face, doubted: bool) -> float:
-        return face.score + (self._detector.second_opinion(image, face) if doubted else 0.0)
+    def _score(self, image: npt.NDArray[np.uint8], face: Face, tentative: bool) -> float:
+        return face.score + (self._detector.second_opinion(image, face) if tentative else 0.0)
 
     def _ignore(self, track: Track) -> None:
-        self.ignored += track.hits >= BELIEVED_HITS
+        self.ignored += track.hits >= CONFIRMING_HITS
 
-    def _believe(self, track: Track) -> None:
-        track.number = self.believed
+    def _confirm(self, track: Track) -> None:
+        track.number = self.confirmed
         track.misses = 0
-        self.believed += 1
+        self.confirmed += 1
 
 
 def _row(face: Face) -> Rows:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from syncnet_client.faces.geometry import Box
 from syncnet_client.media import Frame
 
 __all__ = [
-    "Box",
     "CropEvent",
     "CropSummary",
     "CroppedFrame",
@@ -23,15 +23,6 @@ __all__ = [
 ]
 
 EndReason = Literal["end", "cut", "lost"]
-
-
-class Box(NamedTuple):
-    """A rectangle in pixels of the source frame; it may reach over the frame's edges."""
-
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 @dataclass(frozen=True, eq=False)

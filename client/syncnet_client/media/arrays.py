@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLE_RATE, SAMPLES_PER_FRAME
 from syncnet_client.errors import UsageError
+from syncnet_client.media.audio import resample
 from syncnet_client.media.types import Frame, MediaBlock, MediaSummary, StreamInfo
 
 __all__ = ["ArrayMedia"]
@@ -27,11 +28,10 @@ class ArrayMedia:
     Args:
         frames: uint8 [T, height, width, 3], RGB, 25 a second; frame 0 begins with sample 0.
         samples: mono, int16 [N], or floating point [N] between -1 and 1.
-        sample_rate: of the samples, Hz. Other rates than 16 kHz are resampled with librosa, which
-            the extra ``audio`` brings.
+        sample_rate: of the samples, Hz. Other rates than 16 kHz are resampled.
 
     Raises:
-        UsageError: a shape or type is not one of those, or librosa is needed and not installed.
+        UsageError: a shape or type is not one of those.
     """
 
     def __init__(
@@ -145,14 +145,7 @@ def _to_contract(
     if not np.isfinite(signal).all():
         raise UsageError("samples must be finite")
     if sample_rate != SAMPLE_RATE:
-        try:
-            import librosa
-        except ImportError as error:
-            raise UsageError(
-                f"samples at {sample_rate} Hz need librosa for resampling to {SAMPLE_RATE} Hz: "
-                "install syncnet-triton[audio], or resample them first"
-            ) from error
-        signal = librosa.resample(signal, orig_sr=sample_rate, target_sr=SAMPLE_RATE)
+        signal = resample(signal, sample_rate)
     scaled: npt.NDArray[np.int16] = np.clip(np.round(signal * 32768), -32768, 32767).astype(
         np.int16
     )

@@ -21,11 +21,11 @@ import av
 
 from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLE_RATE, SAMPLES_PER_FRAME
 from syncnet_client.errors import MediaError
-from syncnet_client.media.clock import TimeJumpError, clock_text, refuse_jump
-from syncnet_client.media.picture import Picture
+from syncnet_client.media.audio import AudioTimeline, SampleBuffer, Samples
 from syncnet_client.media.sampling import TICK, Sampled
-from syncnet_client.media.soundtrack import SampleBuffer, Samples, Soundtrack
+from syncnet_client.media.time_jumps import TimeJumpError, clock_text, refuse_jump
 from syncnet_client.media.types import Frame, MediaBlock, MediaSummary
+from syncnet_client.media.video import VideoDecoder
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -62,8 +62,8 @@ class Decoder:
         self._block_frames = block_frames
         self._stopped = stopped
         self._longest_lead = LIVE_LEAD_SECONDS if opened.info.live else FILE_LEAD_SECONDS
-        self._picture = Picture(opened.video)
-        self._soundtrack = Soundtrack()
+        self._video = VideoDecoder(opened.video)
+        self._audio = AudioTimeline()
         self._audio_ended = False
         self._undecodable_audio = 0
         # Ticks that wait until it is known which of them is the first to count.
@@ -86,32 +86,32 @@ class Decoder:
                 if packet.stream.type == "audio":
                     self._hear(self._decode_audio(packet))
                 else:
-                    self._picture.enqueue(packet)
-                while self._picture.waiting and self._may_decode():
+                    self._video.enqueue(packet)
+                while self._video.waiting and self._may_decode():
                     yield from self._decode_waiting()
         except _BrokenOffError as reason:
             self._warnings.append(str(reason))
         except TimeJumpError as reason:
             self._warnings.append(str(reason))
-            self._picture.discard_waiting()
+            self._video.discard_waiting()
         if not self._stopped():
             yield from self._finish()
 
     def summary(self) -> MediaSummary:
         """Return the counts and warnings; after the last block."""
-        picture, soundtrack = self._picture, self._soundtrack
+        video, audio = self._video, self._audio
         return MediaSummary(
             frames=self._frame_count,
             samples=self._sample_count,
             start=self._start,
-            source_frames=picture.decoded,
-            repeated_frames=picture.repeated,
-            unused_frames=picture.decoded - picture.shown,
-            undecodable_frames=picture.undecodable,
+            source_frames=video.decoded,
+            repeated_frames=video.repeated,
+            unused_frames=video.decoded - video.shown,
+            undecodable_frames=video.undecodable,
             undecodable_audio=self._undecodable_audio,
-            audio_gaps=soundtrack.gaps,
-            audio_gap_seconds=soundtrack.gap_samples / SAMPLE_RATE,
-            rotation=picture.rotation,
+            audio_gaps=audio.gaps,
+            audio_gap_seconds=audio.gap_samples / SAMPLE_RATE,
+            rotation=video.rotation,
             warnings=(*self._warnings, *self._remarks()),
         )
 
@@ -126,7 +126,7 @@ class Decoder:
             except av.error.ExitError as error:
                 raise _BrokenOffError(TIMED_OUT) from error
             except av.FFmpegError as error:
-                where = clock_text(self._picture.sampler.end)
+                where = clock_text(self._video.sampler.end)
                 raise _BrokenOffError(f"reading broke off at {where}: {error.strerror}") from error
             if packet.size:  # the empty packets at the end are only there to flush the decoders
                 yield packet
@@ -140,19 +140,19 @@ class Decoder:
             self._undecodable_audio += 1
             return
         for frame in frames:
-            yield from self._soundtrack.push(frame)
+            yield from self._audio.push(frame)
 
     def _hear(self, parts: Iterable[Samples]) -> None:
         for samples in parts:
             self._samples.append(samples)
-        begun = self._picture.sampler.start is not None and self._soundtrack.start is not None
+        begun = self._video.sampler.start is not None and self._audio.start is not None
         if begun and not self._audio_ended:
             # Sound without picture waits in memory: not for ever.
-            refuse_jump("video", self._picture.newest, self._soundtrack.end)
+            refuse_jump("video", self._video.newest, self._audio.end)
 
     def _may_decode(self) -> bool:
         """Whether the oldest video packet that waits is wanted now."""
-        if self._audio_ended or self._picture.sampler.start is None or self._overdue():
+        if self._audio_ended or self._video.sampler.start is None or self._overdue():
             return True
         self._align()
         return self._first_tick is not None and len(self._frames) * SAMPLES_PER_FRAME <= len(
@@ -161,14 +161,14 @@ class Decoder:
 
     def _overdue(self) -> bool:
         """Whether the audio for the oldest packet should have come by now."""
-        picture = self._picture
-        return picture.lead > self._longest_lead or picture.waiting_bytes > LEAD_BYTES
+        video = self._video
+        return video.lead > self._longest_lead or video.waiting_bytes > LEAD_BYTES
 
     def _decode_waiting(self) -> Iterator[MediaBlock]:
         no_audio = not self._audio_ended and self._overdue()
-        if no_audio and self._soundtrack.start is not None:
-            self._hear(self._soundtrack.silence_until(self._picture.waiting_since))
-        yield from self._show(self._picture.decode())
+        if no_audio and self._audio.start is not None:
+            self._hear(self._audio.silence_until(self._video.waiting_since))
+        yield from self._show(self._video.decode())
         if no_audio and self._first_tick is None:
             # The audio begins after these.
             self._passed_ticks += len(self._undecided)
@@ -182,7 +182,7 @@ class Decoder:
 
     def _align(self) -> None:
         """Find the first tick, once both streams have begun, and hand on those that wait."""
-        video_start, audio_start = self._picture.sampler.start, self._soundtrack.start
+        video_start, audio_start = self._video.sampler.start, self._audio.start
         if self._first_tick is None and video_start is not None and audio_start is not None:
             nearest = round((audio_start - video_start) * FRAMES_PER_SECOND)
             self._first_tick = max(0, nearest, self._passed_ticks)
@@ -196,31 +196,31 @@ class Decoder:
                 sampled = self._undecided.popleft()
                 index = sampled.tick - self._first_tick
                 if index >= 0:
-                    image = self._picture.convert(sampled.item)
+                    image = self._video.convert(sampled.item)
                     self._frames.append(Frame(index, sampled.time, image))
 
     @property
     def _start(self) -> Fraction:
         """Time in seconds, on the source's clock, of frame 0 and sample 0."""
-        assert self._picture.sampler.start is not None
+        assert self._video.sampler.start is not None
         assert self._first_tick is not None
-        return self._picture.sampler.start + self._first_tick * TICK
+        return self._video.sampler.start + self._first_tick * TICK
 
     def _finish(self) -> Iterator[MediaBlock]:
-        picture = self._picture
+        video = self._video
         self._audio_ended = True
         self._hear(self._decode_audio(None))
-        self._hear(self._soundtrack.flush())
+        self._hear(self._audio.flush())
         try:
-            while picture.waiting:
+            while video.waiting:
                 yield from self._decode_waiting()
-            yield from self._show(picture.flush())
+            yield from self._show(video.flush())
         except TimeJumpError as reason:
             self._warnings.append(str(reason))
-        yield from self._show(picture.sampler.finish())
+        yield from self._show(video.sampler.finish())
         for stream, start in (
-            ("video", picture.sampler.start),
-            ("audio", self._soundtrack.start),
+            ("video", video.sampler.start),
+            ("audio", self._audio.start),
         ):
             if start is None:
                 name = self._opened.info.source
@@ -244,25 +244,25 @@ class Decoder:
         return MediaBlock(frames, samples)
 
     def _remarks(self) -> Iterator[str]:
-        picture, soundtrack = self._picture, self._soundtrack
-        if picture.undecodable:
-            yield f"{picture.undecodable} video frames could not be decoded or are damaged"
+        video, audio = self._video, self._audio
+        if video.undecodable:
+            yield f"{video.undecodable} video frames could not be decoded or are damaged"
         if self._undecodable_audio:
             yield (
                 f"{self._undecodable_audio} audio packets could not be decoded and are silence here"
             )
-        if picture.sampler.out_of_order:
+        if video.sampler.out_of_order:
             yield (
-                f"{picture.sampler.out_of_order} video frames were left out because their "
+                f"{video.sampler.out_of_order} video frames were left out because their "
                 "time stamps go back"
             )
-        if soundtrack.gaps:
-            seconds = soundtrack.gap_samples / SAMPLE_RATE
-            yield f"{seconds:.2f} s of silence fills {soundtrack.gaps} gaps in the audio"
+        if audio.gaps:
+            seconds = audio.gap_samples / SAMPLE_RATE
+            yield f"{seconds:.2f} s of silence fills {audio.gaps} gaps in the audio"
         yield from self._truncation()
-        assert picture.sampler.start is not None
-        assert soundtrack.start is not None
-        late = soundtrack.start - picture.sampler.start
+        assert video.sampler.start is not None
+        assert audio.start is not None
+        late = audio.start - video.sampler.start
         if abs(late) > TICK:
             first, second = ("video", "audio") if late > 0 else ("audio", "video")
             yield (
@@ -274,7 +274,7 @@ class Decoder:
         if self._opened.info.live or self._warnings:
             return
         container, video, audio = self._opened.container, self._opened.video, self._opened.audio
-        picture_end, sound_end = self._picture.sampler.end, self._soundtrack.end
+        picture_end, sound_end = self._video.sampler.end, self._audio.end
         promises = [
             (picture_end, video.start_time, video.duration, video.time_base),
             (sound_end, audio.start_time, audio.duration, audio.time_base),

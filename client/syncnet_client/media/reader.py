@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from syncnet_client.contract import FRAMES_PER_SECOND
+from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S
 from syncnet_client.errors import UsageError
 from syncnet_client.media.decoding import Decoder
 from syncnet_client.media.sources import Opened, open_source
@@ -29,7 +30,7 @@ def open_media(
     *,
     realtime: bool = False,
     follow: bool = False,
-    timeout_s: float = 10.0,
+    timeout_s: float = DEFAULT_SOURCE_TIMEOUT_S,
     block_frames: int = BLOCK_FRAMES,
 ) -> MediaReader:
     """Open a clip or a live source for reading at 25 fps and 16 kHz.

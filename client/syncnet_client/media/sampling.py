@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Generic, TypeVar
 
 from syncnet_client.contract import FRAMES_PER_SECOND
-from syncnet_client.media.clock import refuse_jump
+from syncnet_client.media.time_jumps import refuse_jump
 
 __all__ = ["TICK", "FrameSampler", "Sampled"]
 

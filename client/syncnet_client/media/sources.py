@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import av
 from av.stream import Disposition
 
+from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S
 from syncnet_client.errors import MediaError, NoAudioError, NoVideoError
 from syncnet_client.media.stored import is_stored, open_stored
 from syncnet_client.media.types import StreamInfo
@@ -109,7 +110,9 @@ class StreamingFile:
             self._owned = False
 
 
-def open_source(source: str, *, follow: bool = False, timeout_s: float = 10.0) -> Opened:
+def open_source(
+    source: str, *, follow: bool = False, timeout_s: float = DEFAULT_SOURCE_TIMEOUT_S
+) -> Opened:
     """Open a source and find its picture and its sound.
 
     Args:

@@ -1,4 +1,4 @@
-"""One gapless 16 kHz mono track out of decoded audio frames, placed by their time stamps.
+"""One gapless 16 kHz mono signal out of decoded audio frames, placed by their time stamps.
 
 FFmpeg's resampler does the work: it is one continuous filter over each unbroken run of audio, it
 mixes channels down by FFmpeg's matrix, and its delay is compensated (its first output sample
@@ -17,15 +17,32 @@ import numpy as np
 import numpy.typing as npt
 
 from syncnet_client.contract import SAMPLE_RATE
-from syncnet_client.media.clock import refuse_jump
+from syncnet_client.media.time_jumps import refuse_jump
 
-__all__ = ["SampleBuffer", "Samples", "Soundtrack"]
+__all__ = ["AudioTimeline", "SampleBuffer", "Samples", "resample"]
 
 Samples = npt.NDArray[np.int16]
 
 # Containers round time stamps to a millisecond and some recorders are a few off, so smaller
 # differences are no gaps. They do not add up: each is measured from the beginning of its run.
 GAP_TOLERANCE = Fraction(1, 100)  # seconds
+
+
+def resample(signal: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.float32]:
+    """Resample a whole mono signal to 16 kHz.
+
+    Args:
+        signal: float32 [N], between -1 and 1.
+        rate: its sample rate in Hz.
+
+    Returns:
+        float32 [N * 16000 / rate].
+    """
+    frame = av.AudioFrame.from_ndarray(signal[None], format="flt", layout="mono")
+    frame.sample_rate = rate
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+    frames = [*resampler.resample(frame), *resampler.resample(None)]
+    return np.concatenate([np.zeros(0, np.float32), *(part.to_ndarray()[0] for part in frames)])
 
 
 class SampleBuffer:
@@ -71,7 +88,7 @@ class SampleBuffer:
         return np.concatenate(parts) if parts else np.zeros(0, np.int16)
 
 
-class Soundtrack:
+class AudioTimeline:
     """Resample audio frames to 16 kHz mono int16 on a gapless time line.
 
     Sample i of all that it yields is at ``start + i / 16000`` s.

@@ -1,4 +1,4 @@
-"""Limits of what counts as one unbroken clock, and how to write its times."""
+"""Refuse jumps in the time stamps of a stream, and write times for messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ class TimeJumpError(Exception):
 
 
 def refuse_jump(stream: str, end: Fraction, following: Fraction) -> None:
-    """Raise unless a stream that has reached ``end`` can go on at ``following`` (seconds).
+    """Raise unless a stream can go on at a time stamp.
+
+    Args:
+        stream: "video" or "audio", for the message.
+        end: where the stream ends so far, in seconds.
+        following: time stamp of what comes next, in seconds.
 
     Raises:
         TimeJumpError: there are more than ten minutes between them.

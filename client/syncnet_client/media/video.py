@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-__all__ = ["Picture"]
+__all__ = ["VideoDecoder"]
 
 # Squarer than this needs no scaling: some encoders round the aspect ratio of their pixels.
 SQUARE_TOLERANCE = 0.01
 FORMATS_WITHOUT_PTS = {"avi"}
 
 
-class Picture:
+class VideoDecoder:
     """Decode a video stream packet by packet.
 
     Attributes:
