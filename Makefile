@@ -1,15 +1,16 @@
-# make setup   server and client in .venv
-# make demo    start a server, score a clip as it is and with its audio moved, stop the server
-# make test    everything in .venv, lint, all tests
-# make lint    ruff and mypy
-# make bench   the quick benchmarks
+# make setup      server, client and plots in .venv
+# make demo       start a server, score a clip as it is and with its audio moved, stop the server
+# make test       everything in .venv, lint, all tests but the long ones
+# make test-long  the tests that take minutes: fresh installs from the built wheel
+# make lint       ruff and mypy
+# make bench      the quick benchmarks
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-long lint bench clean
 
 setup: $(VENV)/.server
 
@@ -18,6 +19,9 @@ demo: $(VENV)/.server
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-long: $(VENV)/.test
+	$(BIN)/python -m pytest -m long
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -30,11 +34,13 @@ bench: $(VENV)/.test
 clean:
 	rm -rf $(VENV)
 
+# A half-made environment would be taken for a whole one by the next call.
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) server/syncnet_server/requirements.py
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.server: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) '.[server]'
+	$(INSTALL) '.[server,plot]'
 	touch $@
 
 # The test environment holds the server's too.

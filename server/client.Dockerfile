@@ -5,14 +5,14 @@
 ARG PYTHON_VERSION=3.12.11-slim-bookworm
 FROM python:${PYTHON_VERSION} AS build
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY client client
 COPY export export
 COPY model_repository model_repository
 COPY server server
 COPY training training
 RUN python -m venv /opt/syncnet \
-    && /opt/syncnet/bin/pip install --no-cache-dir .
+    && /opt/syncnet/bin/pip install --no-cache-dir --constraint constraints.txt .
 
 FROM python:${PYTHON_VERSION}
 COPY --from=build /opt/syncnet /opt/syncnet

@@ -47,13 +47,20 @@ class TestFromPip:
         assert f"--backend-directory={tmp_path}/backends" in found.arguments(tmp_path)
 
     def test_other_machines(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
         monkeypatch.setattr(platform, "machine", lambda: "aarch64")
         with pytest.raises(ServerError, match=r"runs on Linux x86-64 only, this is Linux aarch64"):
             locate.locate()
 
     def test_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-        with pytest.raises(ServerError, match=r"pip install 'syncnet-triton\[server\]'"):
+        with pytest.raises(ServerError, match=r"none from pip: pip install 'nvidia-pytriton==0"):
+            locate.locate()
+
+    def test_a_python_too_new(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+        monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
+        with pytest.raises(ServerError, match=r"runs on Python 3\.10 to 3\.12, this is"):
             locate.locate()
 
     def test_python_without_a_stub(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import shutil
 import site
 import subprocess
@@ -24,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from syncnet_server.errors import ServerError
+from syncnet_server.requirements import INSTALL, obstacle
 
 _PACKAGE = Path(__file__).resolve().parent
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -76,15 +76,13 @@ def locate() -> Installation:
     on_path = shutil.which("tritonserver")
     if on_path:
         return Installation(executable=Path(on_path), from_pip=False)
-    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-        raise ServerError(
-            f"tritonserver from pip runs on Linux x86-64 only, this is {platform.system()} "
-            f"{platform.machine()}: use NVIDIA's container, or --url with a server elsewhere"
-        )
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
+        found = obstacle()
         raise ServerError(
-            "no tritonserver on PATH and none from pip: pip install 'syncnet-triton[server]'"
+            f"no tritonserver on PATH, and {found}; or name a server elsewhere with --url"
+            if found
+            else f"no tritonserver on PATH and none from pip: {INSTALL}"
         )
     return _from_pip(Path(spec.origin).parent / "tritonserver")
 
