@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.processes import BenchmarkError
+from syncnet_client.extras import install_command
 
 _LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d*", "libcudart.so.12": "libcudart-*.so.12*"}
 
@@ -51,9 +52,7 @@ class PerfAnalyzer:
     def __init__(self, work: Path) -> None:
         self._binary = Path(sys.executable).parent / "perf_analyzer"
         if not self._binary.exists():
-            raise BenchmarkError(
-                "no perf_analyzer beside this Python: pip install 'syncnet-triton[bench]'"
-            )
+            raise BenchmarkError(f"no perf_analyzer beside this Python: {install_command('bench')}")
         self._work = work
         libraries = work / "lib"
         libraries.mkdir()
@@ -136,7 +135,9 @@ def read_report(path: Path) -> Load:
 def _bundled_libraries() -> dict[str, Path]:
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
-        raise BenchmarkError("perf_analyzer's libraries come with syncnet-triton[server]")
+        raise BenchmarkError(
+            f"perf_analyzer's libraries come with the server from pip: {install_command('server')}"
+        )
     folder = Path(spec.origin).parents[1] / "nvidia_pytriton.libs"
     found = {}
     for name, pattern in _LIBRARIES.items():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from syncnet_client.extras import install_command
 from syncnet_server.requirements import INSTALL
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +24,13 @@ def extra(name: str) -> list[str]:
     found = re.search(rf"^{name} = (\[.*?\]$)", project, re.M | re.S)
     assert found
     return [requirement.partition(";")[0] for requirement in ast.literal_eval(found[1])]
+
+
+def parts(requirement: str) -> list[str]:
+    """The name and the bounds, whose order the metadata may change."""
+    name = re.match(r"[\w\-]+(\[[\w,]+\])?", requirement)
+    assert name
+    return [name[0], *sorted(requirement[name.end() :].split(","))]
 
 
 def texts() -> dict[str, str]:
@@ -47,6 +55,18 @@ def test_the_stand_in_names_what_the_extra_for_gpus_installs() -> None:
     backend = (ROOT / "server/backends/onnxruntime/model.py").read_text()
     (command,) = re.findall(r"pip install '\S+'", backend)
     assert shlex.split(command) == ["pip", "install", *extra("gpu")]
+
+
+@pytest.mark.parametrize("name", ["plot", "parquet", "tensorrt"])
+def test_a_missing_extra_is_named_by_its_packages(name: str) -> None:
+    command = shlex.split(install_command(name))
+    assert command[:2] == ["pip", "install"]
+    assert [parts(each) for each in command[2:]] == [parts(each) for each in extra(name)]
+
+
+def test_no_command_looks_for_the_package_on_an_index() -> None:
+    found = {name for name, text in texts().items() if re.search(r"pip install '?syncnet", text)}
+    assert not found
 
 
 def test_every_install_from_the_checkout_has_the_constraints() -> None:

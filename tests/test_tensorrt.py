@@ -183,7 +183,7 @@ def test_a_precision_that_was_not_exported(
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("package", "the TensorRT package cannot be imported"),
+        ("package", "this needs tensorrt: pip install "),
         ("gpu", "built on the GPU that runs them: none found here"),
     ],
 )

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT, MAX_VSHIFT
+from syncnet_client.extras import install_command
 from syncnet_export.digest import file_sha256
 from syncnet_export.errors import TensorRTError
 from syncnet_export.install import version_folders
@@ -113,8 +114,8 @@ def _import_tensorrt() -> ModuleType:
         import tensorrt
     except ImportError as error:
         raise TensorRTError(
-            "the TensorRT package cannot be imported; install it with "
-            "`pip install 'syncnet-triton[tensorrt]'`, or run this in NVIDIA's TensorRT container"
+            f"this needs tensorrt: {install_command('tensorrt')}, or run this in NVIDIA's "
+            "TensorRT container"
         ) from error
     module: ModuleType = tensorrt
     return module
