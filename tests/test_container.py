@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -111,7 +112,9 @@ def container(
     finally:
         process.kill()
         process.wait()
-        guardian.remove_traces(work, f"syncnet-container-{platform.node()}-")
+        shutil.rmtree(work)
+        for path in Path("/dev/shm").glob(f"syncnet-container-{platform.node()}-*"):
+            path.unlink()
 
 
 def wait_until_ready(container: Container) -> None:

@@ -1,5 +1,7 @@
 """The mathematics of the Python models, against independent sources, with no Triton."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,44 @@ def test_shift_distances_refuse_windows_that_do_not_fit(
 ) -> None:
     with pytest.raises(ValueError, match=rf"got K = {windows}, A = {audio}, left = {left}"):
         shift_distance.shift_distances(embeddings(windows, 0), embeddings(audio, 1), left, right)
+
+
+@pytest.mark.parametrize(
+    ("windows", "audio", "left", "right"),
+    [(2, 2, 2_500_000, 2_500_000), (1, 1, 2**30, 2**30), (1, 1, 251, 251), (3001, 3001, 0, 0)],
+)
+def test_shift_distances_refuse_what_is_past_the_limits_before_any_work(
+    windows: int, audio: int, left: int, right: int
+) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"K must be at most 3000 and V at most 250"):
+            shift_distance.shift_distances(
+                np.broadcast_to(np.float32(0), (windows, 1024)),
+                np.broadcast_to(np.float32(0), (audio, 1024)),
+                left,
+                right,
+            )
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_largest_shift_is_within_the_limits() -> None:
+    distances = shift_distance.shift_distances(embeddings(1, 0), embeddings(1, 1), 250, 250)
+    assert distances.shape == (1, 501)
+
+
+def test_mfcc_windows_refuse_more_than_their_limit() -> None:
+    assert mfcc.mfcc_windows(np.zeros(1 + 640 * 3499 + 3440, np.int16)).shape == (3500, 13, 20)
+    with pytest.raises(ValueError, match="at most 3500 audio windows, got 3501"):
+        mfcc.mfcc_windows(np.zeros(1 + 640 * 3500 + 3440, np.int16))
+
+
+@pytest.mark.parametrize("shape", [(2_160_001, 1), (1, 503)])
+def test_sync_metrics_refuse_more_than_their_limits(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="at most 2160000 windows and 501 shifts"):
+        sync_metrics.sync_metrics(np.broadcast_to(np.float32(0), shape))
 
 
 @pytest.mark.parametrize("offset", [-3, 0, 2])

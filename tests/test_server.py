@@ -127,12 +127,12 @@ def test_profile_chooses_configurations(tiny_repository: Path) -> None:
     configs = tiny_repository / "tiny" / "configs"
     configs.mkdir()
     (configs / "small.pbtxt").write_text(tiny.CONFIG.replace("8", "2", 1))
-    with Server(tiny_repository, "small") as server:
-        connection = http.client.HTTPConnection(server.http_url)
-        connection.request("GET", "/v2/models/tiny/config")
-        assert json.load(connection.getresponse())["max_batch_size"] == 2
-        connection.close()
-    with pytest.raises(ServerError, match=r"no profile 'smal' in .*; there are: small$"):
+    with (
+        Server(tiny_repository, "small") as server,
+        tritonclient.grpc.InferenceServerClient(server.grpc_url) as client,
+    ):
+        assert client.get_model_config("tiny").config.max_batch_size == 2
+    with pytest.raises(ServerError, match=r"no profile 'smal' in .*; there are: default, small$"):
         Server(tiny_repository, "smal").start()
 
 

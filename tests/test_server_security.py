@@ -202,7 +202,8 @@ def test_models_are_not_loaded_from_the_network(keyed_server: Server) -> None:
 
 
 def test_without_a_key_loopback_is_open_and_other_addresses_are_closed() -> None:
-    assert restrictions("127.0.0.1", tls=False, admin_key=None) == []
+    (closed,) = restrictions("127.0.0.1", tls=False, admin_key=None)
+    assert closed.startswith("--http-restricted-api=")
     first = restrictions("0.0.0.0", tls=False, admin_key=None)
     second = restrictions("0.0.0.0", tls=False, admin_key=None)
     secrets = {option.rpartition("=")[2] for option in (*first, *second)}

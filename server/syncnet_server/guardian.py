@@ -1,11 +1,22 @@
 """Run tritonserver for as long as the process that asked for it lives, then clean up.
 
 This file is run as a script, in a session of its own, between the process that uses a `Server`
-and tritonserver. Its standard input is a lifeline: the first line is the job as JSON, and after it
-the end of the file means "stop", however the other side came to its end. So nothing is left behind
-even when the parent is killed with SIGKILL. `STOP` means the same, `STOP_SOON` that tritonserver
-has little time, and a signal kills it at once. When tritonserver ends by itself, a line on standard
-output says how.
+and tritonserver. Its standard input is a lifeline: the first line is the job as JSON, and `STOP`
+ends it in order, `STOP_SOON` with little time for requests. The end of the file means that the
+parent died: then nobody waits for answers, and tritonserver is killed so that its ports are free
+at once. Standard output tells the parent the process group of tritonserver, and later, in a line,
+how tritonserver ended if it did so by itself.
+
+The family ends together, whoever dies first:
+
+* guardian: the kernel kills tritonserver (`PR_SET_PDEATHSIG`).
+* tritonserver: it alone holds the write end of a pipe (`ALIVE_FD`). When that closes, the kernel
+  sends SIGKILL to its process group, to which the stubs belong (`F_SETOWN`, `F_SETSIG`). A death
+  signal on the stubs would not do: Triton starts them from threads that end.
+* a stub: Triton 2.51 does not start it again, and answers every later request with an error while
+  it calls itself ready. So the guardian ends tritonserver, which can be started again.
+
+All hold the work folder open and locked (`WORK_FD`); who can lock it knows that none is left.
 
 It imports the standard library alone, and stays single-threaded because Linux ties a death signal
 to the thread that asked for it.
@@ -15,6 +26,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import select
@@ -23,11 +35,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 STOP = b"."
 STOP_SOON = b"!"
+STARTED = "started "  # before the number of tritonserver's process group
+
+# Numbers, because Triton's children inherit them: the stubs close the first.
+ALIVE_FD = 8
+WORK_FD = 9
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -35,6 +53,7 @@ _POLL_S = 0.2
 _SHARED_MEMORY = Path("/dev/shm")
 # Triton counts its exit timeout from the signal and checks once a second.
 _STOP_MARGIN_S = 5.0
+_DEATH_S = 5.0  # for processes that were killed to be gone
 
 
 def write_work_folder(
@@ -56,63 +75,98 @@ def write_work_folder(
         prepare(name).write_text(content, encoding="utf-8")
 
 
-def remove_traces(work: Path, shared_memory_prefix: str) -> None:
+def try_lock(work: Path) -> int | None:
+    """Lock a work folder and return its descriptor; None if somebody uses it or it is not ours."""
+    try:
+        descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def is_used(work: Path) -> bool:
+    """Return whether a process of the server with this work folder still runs."""
+    if not work.is_dir():
+        return False
+    descriptor = try_lock(work)
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False
+
+
+def remove_traces(work: Path) -> None:
     """Remove the work folder and the shared-memory files of one server; missing ones are fine."""
-    shutil.rmtree(work, ignore_errors=True)
-    for path in _SHARED_MEMORY.glob(f"{shared_memory_prefix}*"):
+    for path in _SHARED_MEMORY.glob(f"{work.name}*"):
         path.unlink(missing_ok=True)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def kill_family(group: int | None, work: Path) -> None:
+    """Kill what is left of a tritonserver and its stubs, and wait until they are gone."""
+    deadline = time.monotonic() + _DEATH_S
+    # While the folder is in use, nobody else can have the number of the group.
+    while group is not None and is_used(work) and time.monotonic() < deadline:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+        time.sleep(0.01)
 
 
 def main() -> None:
     """Read the job, run tritonserver, wait for the lifeline to end, clean up."""
     server: subprocess.Popen[bytes] | None = None
-    stop = soon = False
+    told_to_end = False
+    timeout_s = 0.0
 
     def kill_server(_signum: int, _frame: object) -> None:
-        nonlocal stop
-        stop = True
+        nonlocal told_to_end
+        told_to_end = True
         if server is not None:
             server.kill()
 
     signal.signal(signal.SIGTERM, kill_server)
     signal.signal(signal.SIGINT, kill_server)
     # Stubs of the Python backend whose tritonserver died become children of this process.
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     parent = os.getppid()
 
     lifeline = sys.stdin.fileno()
     job = _read_job(lifeline)
     work = Path(job["work"])
     try:
-        write_work_folder(work, job["copies"], job["links"], job["texts"])
-        with Path(job["log"]).open("ab") as log:
-            server = subprocess.Popen(
-                job["command"],
-                env=job["environment"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
-            )
+        _make_locked(work, job)
+        server = _launch(job)
+        _report(f"{STARTED}{server.pid}")
         reported = False
+        stubs = _Stubs(server.pid)
         # A forked child of the parent may hold the lifeline open, so look for the parent, too.
-        while not stop and os.getppid() == parent:
-            if not reported and server.poll() is not None:
+        while not told_to_end and os.getppid() == parent:
+            if not reported and (ending := _ending(server, stubs)):
                 # The parent may still want to read the log: stay until it lets go.
-                _report(_ending(server.returncode))
+                _report(ending)
                 reported = True
             readable, _, _ = select.select([lifeline], [], [], _POLL_S)
             if readable:
-                soon = os.read(lifeline, 1) == STOP_SOON
+                told = os.read(lifeline, 1)
+                timeout_s = {
+                    STOP: _STOP_MARGIN_S + job["exit_timeout_s"],
+                    STOP_SOON: _STOP_MARGIN_S,
+                }.get(told, 0.0)
                 break
     except OSError as error:
         _report(f"{error.filename or 'tritonserver'}: {error.strerror}")
     finally:
         if server is not None:
-            _stop(server, _STOP_MARGIN_S + (0 if soon else job["exit_timeout_s"]))
-        _kill_orphans()
-        remove_traces(work, job["shared_memory_prefix"])
+            _stop(server, timeout_s)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+        _reap_orphans()
+        remove_traces(work)
 
 
 def _read_job(lifeline: int) -> dict[str, Any]:
@@ -126,7 +180,93 @@ def _read_job(lifeline: int) -> dict[str, Any]:
     return job
 
 
-def _ending(status: int) -> str:
+def _make_locked(work: Path, job: dict[str, Any]) -> None:
+    """Make the work folder under its own name only when it is locked as `WORK_FD`.
+
+    Whoever looks for folders that nobody uses must not find one that is being made.
+    """
+    hidden = work.with_name(f".{work.name}")
+    write_work_folder(hidden, job["copies"], job["links"], job["texts"])
+    for name, edits in job["edits"].items():
+        for old, new in edits:
+            _edit(hidden / name, old.encode("latin-1"), new.encode("latin-1"))
+    descriptor = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.dup2(descriptor, WORK_FD)
+    os.close(descriptor)
+    hidden.rename(work)
+
+
+def _edit(path: Path, old: bytes, new: bytes) -> None:
+    """Replace a piece of a file by another of its length, if it is there exactly once."""
+    content = path.read_bytes()
+    if content.count(old) == 1 and len(old) == len(new):
+        path.write_bytes(content.replace(old, new))
+
+
+def _launch(job: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Start tritonserver in a process group of its own, which dies with it and with us."""
+    libc = ctypes.CDLL(None)
+    gone, alive = os.pipe()
+    fcntl.fcntl(gone, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(gone, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    os.dup2(alive, ALIVE_FD)
+    os.close(alive)
+
+    def prepare() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        os.setpgid(0, 0)
+        fcntl.fcntl(gone, fcntl.F_SETOWN, -os.getpid())
+        os.umask(0o077)  # shared memory holds frames, embeddings and distances
+
+    try:
+        with Path(job["log"]).open("ab") as log:
+            return subprocess.Popen(
+                job["command"],
+                env=job["environment"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=prepare,
+                pass_fds=(gone, ALIVE_FD, WORK_FD),
+            )
+    finally:
+        os.close(ALIVE_FD)
+
+
+class _Stubs:
+    """Looks for dead children of tritonserver that it does not notice."""
+
+    def __init__(self, server: int) -> None:
+        self._server = server
+        self._dead: set[int] = set()
+
+    def died(self) -> str | None:
+        """Return the name of a stub that has been dead since the last call, too."""
+        dead = {pid: name for pid, name, state in self._children() if state == "Z"}
+        still = self._dead & dead.keys()
+        self._dead = set(dead)
+        return dead[min(still)] if still else None
+
+    def _children(self) -> Iterator[tuple[int, str, str]]:
+        for path in Path(f"/proc/{self._server}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                for pid in path.read_text().split():
+                    # "PID (NAME) STATE ...", and a name may hold spaces and brackets
+                    name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")
+                    yield int(pid), name.partition("(")[2], rest[0]
+
+
+def _ending(server: subprocess.Popen[bytes], stubs: _Stubs) -> str | None:
+    """Return how tritonserver ended, or that it is of no more use and was killed."""
+    status = server.poll()
+    if status is None:
+        stub = stubs.died()
+        if stub is None:
+            return None
+        server.kill()
+        server.wait()
+        return f"the process of a Python model ({stub}) died, and tritonserver cannot replace it"
     if status < 0:
         return f"tritonserver was killed by {signal.Signals(-status).name}"
     return f"tritonserver ended with exit status {status}"
@@ -139,18 +279,18 @@ def _report(line: str) -> None:
 
 def _stop(server: subprocess.Popen[bytes], timeout_s: float) -> None:
     """Let tritonserver finish the requests it has; kill it when that takes too long."""
-    if server.poll() is None:
+    if server.poll() is None and timeout_s:
         server.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+    if server.poll() is None:
+        server.kill()
+        server.wait()
 
 
-def _kill_orphans() -> None:
+def _reap_orphans() -> None:
     """Kill what tritonserver left behind; as their reaper, this process has them as children."""
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + _DEATH_S
     while time.monotonic() < deadline:
         children = Path(f"/proc/self/task/{os.getpid()}/children")
         pids = [int(pid) for pid in children.read_text().split()]

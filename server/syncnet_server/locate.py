@@ -18,14 +18,22 @@ import site
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from syncnet_server import guardian
 from syncnet_server.errors import ServerError
 from syncnet_server.requirements import INSTALL, obstacle
 
 _PACKAGE = Path(__file__).resolve().parent
+# The Python backend makes a folder /tmp/python_env_XXXXXX and removes it in an orderly end alone.
+# Its copy makes it in the work folder, which goes with the server however that ends.
+_TEMPORARY_FOLDER = ("/tmp/python_env_", f"/dev/fd/{guardian.WORK_FD}/python")
+# It makes its shared memory, which holds frames and embeddings, readable for every user of the
+# machine, whatever the umask: fchmod(file, 0644), the only place where it loads that number into
+# the register of a second argument. Its copy makes that 0600.
+_SHARED_MEMORY_MODE = ("\xbe\xa4\x01\0\0", "\xbe\x80\x01\0\0")
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -33,8 +41,9 @@ _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 class Installation:
     """How to run one tritonserver.
 
-    The keys of `copies`, `links` and `texts` are paths in its work folder; the values are the
-    files to copy, the files to link to, and contents.
+    The keys of `copies`, `links`, `texts` and `edits` are paths in its work folder; the values
+    are the files to copy, the files to link to, contents, and bytes to replace in a copy (a
+    character each) by as many others.
     """
 
     executable: Path
@@ -42,6 +51,7 @@ class Installation:
     copies: Mapping[str, Path] = field(default_factory=dict)
     links: Mapping[str, Path] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    edits: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     library_path: tuple[Path, ...] = ()
 
     def arguments(self, work: Path) -> list[str]:
@@ -119,6 +129,7 @@ def _from_pip(root: Path) -> Installation:
             "python/pyvenv.cfg": f"home = {base.parent}\ninclude-system-site-packages = false\n",
             f"python/lib/python{_VERSION}/site-packages/syncnet_server.pth": _pth(),
         },
+        edits={"backends/python/libtriton_python.so": [_TEMPORARY_FOLDER, _SHARED_MEMORY_MODE]},
         library_path=library_path,
     )
 
@@ -131,12 +142,15 @@ def _backends_folder() -> Path:
 def _pth() -> str:
     """One line for `site`: show the packages of this environment, write no byte code beside them.
 
-    Without the latter, `__pycache__` folders would appear in the model repository.
+    Without the latter, `__pycache__` folders would appear in the model repository. A stub also lets
+    go of what must close when tritonserver dies.
     """
     folders = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), *site.getsitepackages()]
     if site.ENABLE_USER_SITE:
         folders.append(site.getusersitepackages())
-    statements = ["import sys, site", "sys.dont_write_bytecode = True"]
+    alive = guardian.ALIVE_FD
+    statements = ["import os, sys, site", f"os.closerange({alive}, {alive + 1})"]
+    statements.append("sys.dont_write_bytecode = True")
     statements += [f"site.addsitedir({str(Path(f).resolve())!r})" for f in folders if f]
     return "; ".join(statements) + "\n"
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["LogFollower", "is_problem", "startup_failure"]
+__all__ = ["LogFollower", "is_problem", "port_taken", "say", "some_failed", "startup_failure"]
 
 # "E1122 07:45:07.123456 4711 main.cc:257] "failed to start HTTP service: ..."
 _LINE = re.compile(r'^(?P<level>[EWI])\d{4} \S+ +\d+ \S+\] +"?(?P<text>.*?)"?\s*$')
@@ -83,7 +84,9 @@ class LogFollower:
         self._position = position
 
     def new_lines(self) -> Iterator[str]:
-        """Yield each complete line that is new."""
+        """Yield each complete line that is new; none if there is no file."""
+        if not self._path.exists():
+            return
         with self._path.open("rb") as log:
             if self._path.stat().st_size < self._position:
                 self._position = 0
@@ -92,3 +95,8 @@ class LogFollower:
                 if line.endswith(b"\n"):
                     self._position += len(line)
                     yield line.decode("utf-8", errors="replace").rstrip("\n")
+
+
+def say(message: str) -> None:
+    """Write a line for whoever started the server."""
+    print(message, file=sys.stderr, flush=True)

@@ -84,5 +84,5 @@ def check_profile(repository: Path, profile: str | None) -> None:
     if not any(repository.glob("*/config.pbtxt")):
         raise ServerError(f"no model repository: no model in {repository}")
     if profile is not None and profile not in profiles(repository):
-        known = ", ".join(profiles(repository)) or "none"
+        known = ", ".join(["default", *profiles(repository)])
         raise ServerError(f"no profile {profile!r} in {repository}; there are: {known}")

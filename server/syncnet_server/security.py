@@ -23,8 +23,6 @@ ADMIN_HEADER_GRPC = f"triton-grpc-protocol-{ADMIN_HEADER_HTTP}"
 
 # Calls that change the server or read memory and settings; scoring needs none of them.
 _ADMINISTRATION = ("model-repository", "model-config", "shared-memory", "trace", "logging")
-# What HTTP offers beside administration; health stays open, for probes.
-_SCORING = ("inference", "metadata", "statistics")
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]{16,}")
 
 
@@ -75,15 +73,19 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted, which Triton cannot read")
 
 
-def restrictions(host: str, *, tls: bool, admin_key: str | None) -> list[str]:
+def restrictions(
+    host: str, *, tls: bool, admin_key: str | None, http_inference: bool = False
+) -> list[str]:
     """Return tritonserver's options that close calls to those who lack the key.
 
-    With `admin_key`, administration needs it. Without, administration is open on a loopback
-    address, and on any other closed to everybody. With TLS, HTTP is left with health alone for
-    those who lack the key, because HTTP is not encrypted.
+    HTTP is left with health and metadata: Triton 24.10 dies of deeply nested JSON, and of bodies
+    in many pieces, and reads both only where a call is open. With TLS it is left with health
+    alone, because HTTP is not encrypted. Over gRPC, administration needs `admin_key`; without one
+    it is open on a loopback address, and on any other closed to everybody.
 
     Args:
         host: IPv4 address that the server listens on.
+        http_inference: leave inference over HTTP open.
 
     Raises:
         ServerError: the key is too short or has characters that Triton's option cannot hold.
@@ -92,11 +94,14 @@ def restrictions(host: str, *, tls: bool, admin_key: str | None) -> list[str]:
         raise ServerError(
             "the admin key must have at least 16 characters, of letters, digits and . _ ~ + / -"
         )
-    if admin_key is None and not tls and ipaddress.ip_address(host).is_loopback:
-        return []
     key = admin_key or secrets.token_urlsafe(32)  # a key that nobody knows closes the calls
-    http = (*_ADMINISTRATION, *(_SCORING if tls else ()))
-    return [
-        f"--grpc-restricted-protocol={','.join(_ADMINISTRATION)}:{ADMIN_HEADER_HTTP}={key}",
-        f"--http-restricted-api={','.join(http)}:{ADMIN_HEADER_HTTP}={key}",
-    ]
+    http = [*_ADMINISTRATION, "statistics"]
+    if not http_inference:
+        http.append("inference")
+    if tls:
+        http.append("metadata")
+    options = [f"--http-restricted-api={','.join(http)}:{ADMIN_HEADER_HTTP}={key}"]
+    if admin_key is not None or tls or not ipaddress.ip_address(host).is_loopback:
+        grpc = ",".join(_ADMINISTRATION)
+        options.append(f"--grpc-restricted-protocol={grpc}:{ADMIN_HEADER_HTTP}={key}")
+    return options

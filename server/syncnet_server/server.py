@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import select
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,8 +21,10 @@ from syncnet_server.errors import ServerError
 from syncnet_server.locate import Installation, locate
 from syncnet_server.log import port_taken, some_failed, startup_failure
 from syncnet_server.plans import check_plans
+from syncnet_server.ports import fill_ports, resolve
 from syncnet_server.repository import check_profile, default_model_repository
 from syncnet_server.security import Tls, restrictions
+from syncnet_server.traces import WORK_FOLDERS, remove_abandoned
 
 _READY_POLL_S = 0.1
 _ATTEMPTS = 3
@@ -51,6 +52,8 @@ class Server:
         exit_timeout_s: seconds that requests in flight have to finish at the end.
         tls: certificates for gRPC; without, it is not encrypted.
         admin_key: what administrative calls must show; see `syncnet_server.security`.
+        http_inference: let everybody infer over HTTP, too, with the faults of Triton's JSON parser;
+            see `syncnet_server.security`.
         trace: settings of Triton's tracing, each as `--trace-config` takes it.
         log_file: append tritonserver's log to this file; otherwise it goes with the server.
         verbose: level of tritonserver's verbose log, 0 for none.
@@ -60,6 +63,7 @@ class Server:
         grpc_url, http_url, metrics_url: HOST:PORT of each once started.
         log_path: file with tritonserver's log.
         log_start: where in that file the log of this server starts, in bytes.
+        restarts: how often tritonserver was started again.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Server:
         exit_timeout_s: int = 30,
         tls: Tls | None = None,
         admin_key: str | None = None,
+        http_inference: bool = False,
         trace: Sequence[str] = (),
         log_file: str | os.PathLike[str] | None = None,
         verbose: int = 0,
@@ -90,15 +95,16 @@ class Server:
         self._exit_timeout_s = exit_timeout_s
         self._tls = tls
         self._admin_key = admin_key
+        self._http_inference = http_inference
         self._trace = list(trace)
         self._verbose = verbose
         self._extra_arguments = list(extra_arguments)
-        self._token = f"syncnet-server-{os.getpid()}-{secrets.token_hex(4)}"
-        self._work = Path(tempfile.gettempdir()) / self._token
-        self.log_path = Path(log_file).resolve() if log_file else self._work / "tritonserver.log"
-        self.log_start = 0
+        self._log_file = Path(log_file).resolve() if log_file else None
+        self._name_work_folder()
         self._guardian: subprocess.Popen[bytes] | None = None
+        self._group: int | None = None
         self._ending: str | None = None
+        self.restarts = 0
         self.grpc_url = self.http_url = self.metrics_url = ""
 
     def __enter__(self) -> Server:
@@ -121,31 +127,51 @@ class Server:
         """
         if self._guardian is not None:
             raise ServerError("the server has been started already")
+        self.restarts = 0
+        self._start(self._ports)
+
+    def restart(self) -> None:
+        """Start tritonserver again after it has ended by itself, on the ports that it had.
+
+        Raises:
+            ServerError: as of `start`; the server can be restarted again.
+        """
+        bound = [int(url.rpartition(":")[2]) for url in self._urls()]
+        self._end(guardian.STOP_SOON)
+        self.restarts += 1
+        self._start(bound)
+
+    def _start(self, wanted: Sequence[int | None]) -> None:
         installation = locate()
         repository = Path(self._model_repository or default_model_repository()).resolve()
         check_profile(repository, self._profile)
         if self._profile is not None:
             check_plans(repository, self._profile)
-        hosts = [_resolve(host) for host in (self._host, self._http_host, self._host)]
+        hosts = [resolve(host) for host in (self._host, self._http_host, self._host)]
+        remove_abandoned(Path(tempfile.gettempdir()))
         for attempt in range(1, _ATTEMPTS + 1):
-            ports = _fill_ports(hosts, self._ports)
+            self._name_work_folder()
+            ports = fill_ports(hosts, wanted)
             arguments = self._arguments(repository, hosts, ports)
             try:
-                self._launch(installation, arguments)
                 self.grpc_url, self.http_url, self.metrics_url = (
                     f"{_LOOPBACK if host == _EVERYWHERE else host}:{port}"
                     for host, port in zip(hosts, ports, strict=True)
                 )
+                self._launch(installation, arguments)
                 self._wait_until_ready()
                 return
             except _PortTakenError:
                 self._end(guardian.STOP_SOON)
                 # Somebody else took a port that was free a moment ago.
-                if None not in self._ports or attempt == _ATTEMPTS:
+                if None not in wanted or attempt == _ATTEMPTS:
                     raise
             except BaseException:
                 self._end(guardian.STOP_SOON)
                 raise
+
+    def _urls(self) -> tuple[str, str, str]:
+        return self.grpc_url, self.http_url, self.metrics_url
 
     def stop(self) -> None:
         """Stop tritonserver: requests in flight may finish, then everything is removed.
@@ -176,7 +202,8 @@ class Server:
             process.stdout.close()
             self._guardian = None
             # The guardian has done this, unless somebody killed it.
-            guardian.remove_traces(self._work, self._token)
+            guardian.kill_family(self._group, self._work)
+            guardian.remove_traces(self._work)
 
     def wait(self, timeout_s: float | None = None) -> str | None:
         """Wait for tritonserver to end by itself.
@@ -184,13 +211,26 @@ class Server:
         Returns:
             how it has ended, in words; None if it still runs after `timeout_s`.
         """
-        if self._ending is None and self._guardian is not None:
-            assert self._guardian.stdout is not None
-            readable, _, _ = select.select([self._guardian.stdout], [], [], timeout_s)
-            if readable:
-                line = self._guardian.stdout.readline().decode("utf-8", errors="replace")
-                self._ending = line.strip() or "the guardian of tritonserver was killed"
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while self._ending is None and self._guardian is not None:
+            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            line = self._report(left_s)
+            if line is None:
+                break
+            if line.startswith(guardian.STARTED):
+                self._group = int(line.removeprefix(guardian.STARTED))
+            else:
+                self._ending = line or "the guardian of tritonserver was killed"
         return self._ending
+
+    def _report(self, timeout_s: float | None) -> str | None:
+        """Return the next line of the guardian, "" when it is dead, None if there is none yet."""
+        assert self._guardian is not None
+        assert self._guardian.stdout is not None
+        readable, _, _ = select.select([self._guardian.stdout], [], [], timeout_s)
+        if not readable:
+            return None
+        return self._guardian.stdout.readline().decode("utf-8", errors="replace").strip()
 
     @property
     def log(self) -> str:
@@ -207,7 +247,7 @@ class Server:
             # Without, Triton quits when a model fails to load, and leaves a folder in /tmp.
             "--exit-on-error=false",
             f"--exit-timeout-secs={self._exit_timeout_s}",
-            f"--backend-config=python,shm-region-prefix-name={self._token}-",
+            f"--backend-config=python,shm-region-prefix-name={self._work.name}-",
             "--metrics-config=summary_latencies=true",  # percentiles, as in the container
         ]
         for service, host, port in zip(("grpc", "http", "metrics"), hosts, ports, strict=True):
@@ -218,13 +258,25 @@ class Server:
             arguments.append(f"--log-verbose={self._verbose}")
         if self._tls:
             arguments += self._tls.arguments()
-        arguments += restrictions(hosts[0], tls=bool(self._tls), admin_key=self._admin_key)
+        arguments += restrictions(
+            hosts[0],
+            tls=bool(self._tls),
+            admin_key=self._admin_key,
+            http_inference=self._http_inference,
+        )
         arguments += [f"--trace-config={setting}" for setting in self._trace]
         return arguments + self._extra_arguments
 
+    def _name_work_folder(self) -> None:
+        """Choose a new name, so that nothing meets what an earlier tritonserver has left."""
+        token = f"{WORK_FOLDERS}{os.getpid()}-{secrets.token_hex(4)}"
+        self._work = Path(tempfile.gettempdir()) / token
+        self.log_path = self._log_file or self._work / "tritonserver.log"
+        self.log_start = 0
+
     def _launch(self, installation: Installation, arguments: list[str]) -> None:
-        self._ending = None
-        if self.log_path.parent != self._work:
+        self._ending = self._group = None
+        if self._log_file is not None:
             try:
                 with self.log_path.open("ab") as log:
                     self.log_start = log.tell()
@@ -235,20 +287,24 @@ class Server:
             "copies": {name: str(source) for name, source in installation.copies.items()},
             "links": {name: str(target) for name, target in installation.links.items()},
             "texts": dict(installation.texts),
+            "edits": dict(installation.edits),
             "command": [
                 str(installation.executable),
                 *installation.arguments(self._work),
                 *arguments,
             ],
-            "environment": installation.environment(self._work),
+            "environment": {
+                **installation.environment(self._work),
+                "SYNCNET_RESTARTS": str(self.restarts),  # a metric of the model shift_distance
+            },
             "log": str(self.log_path),
-            "shared_memory_prefix": self._token,
             "exit_timeout_s": self._exit_timeout_s,
         }
         self._guardian = subprocess.Popen(
             [sys.executable, "-I", "-S", guardian.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            bufsize=0,
             start_new_session=True,  # Ctrl-C is for this process, which then stops the server
         )
         assert self._guardian.stdin is not None
@@ -273,34 +329,6 @@ class Server:
 
 class _PortTakenError(ServerError):
     """Another process listens on a port."""
-
-
-def _resolve(host: str) -> str:
-    try:
-        return socket.gethostbyname(host)
-    except OSError as error:
-        raise ServerError(f"cannot listen on {host}: {error.strerror}") from error
-
-
-def _fill_ports(hosts: Sequence[str], ports: Sequence[int | None]) -> list[int]:
-    """Check that each port is free, and replace the missing ones by free ones.
-
-    All are held at once, so that no two are equal.
-
-    Raises:
-        ServerError: a port is taken, or not for this process.
-    """
-    with contextlib.ExitStack() as stack:
-        filled = []
-        for host, port in zip(hosts, ports, strict=True):
-            try:
-                listener = stack.enter_context(socket.create_server((host, port or 0)))
-            except OSError as error:
-                raise ServerError(
-                    f"cannot listen on {host}:{port or ''}: {os.strerror(error.errno or 0)}"
-                ) from error
-            filled.append(int(listener.getsockname()[1]))
-        return filled
 
 
 def _is_ready(http_url: str) -> bool | None:

@@ -18,6 +18,7 @@ WINDOW_FRAMES = 20  # MFCC frames in an audio window, 0.2 s
 WINDOW_HOP_FRAMES = 4  # MFCC frames in a video frame of 40 ms
 WINDOW_HOP_SAMPLES = WINDOW_HOP_FRAMES * HOP_SAMPLES  # 640
 WINDOW_SAMPLES = (WINDOW_FRAMES - 1) * HOP_SAMPLES + FRAME_SAMPLES  # 3440
+MAX_WINDOWS = 3500  # in a request: those of 3000 video windows and 250 more on each side
 
 _PRE_EMPHASIS = 0.97
 _FFT_SIZE = 512
@@ -86,7 +87,7 @@ def mfcc_windows(audio: np.ndarray) -> np.ndarray:
         float32 [..., A, 13, 20]
 
     Raises:
-        ValueError: `audio` does not hold a whole number of windows.
+        ValueError: `audio` does not hold a whole number of windows, or more than 3500.
     """
     samples = audio.shape[-1] - 1
     if samples < WINDOW_SAMPLES or (samples - WINDOW_SAMPLES) % WINDOW_HOP_SAMPLES:
@@ -94,6 +95,9 @@ def mfcc_windows(audio: np.ndarray) -> np.ndarray:
             f"AUDIO must hold 1 + {WINDOW_HOP_SAMPLES} * (A - 1) + {WINDOW_SAMPLES} samples for "
             f"A >= 1 audio windows, got {audio.shape[-1]}"
         )
+    count = (samples - WINDOW_SAMPLES) // WINDOW_HOP_SAMPLES + 1
+    if count > MAX_WINDOWS:
+        raise ValueError(f"AUDIO must hold at most {MAX_WINDOWS} audio windows, got {count}")
     windows = sliding_window_view(mfcc(audio), WINDOW_FRAMES, axis=-2)
     return np.ascontiguousarray(windows[..., ::WINDOW_HOP_FRAMES, :, :])
 

@@ -18,4 +18,8 @@ class TritonPythonModel:
             return pb_utils.InferenceResponse(
                 error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
             )
+        except MemoryError:
+            return pb_utils.InferenceResponse(
+                error=pb_utils.TritonError("mfcc: out of memory", pb_utils.TritonError.UNAVAILABLE)
+            )
         return pb_utils.InferenceResponse([pb_utils.Tensor("MFCC", windows)])

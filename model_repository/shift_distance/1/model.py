@@ -1,7 +1,8 @@
 """Triton model `shift_distance`: embeddings -> DISTANCES fp32 [K, 2 V + 1].
 
-Publishes on Triton's metrics endpoint how many chunks and windows were scored, the time spent, and
-the state of the shared memory through which Triton and its Python models talk.
+Publishes on Triton's metrics endpoint how many chunks and windows were scored, the time spent, the
+state of the shared memory through which Triton and its Python models talk, and how often
+`syncnet-server` has started Triton again.
 """
 
 import os
@@ -24,11 +25,19 @@ class TritonPythonModel:
                 ("syncnet_scoring_seconds_total", "Time spent on those distances", counter),
                 ("syncnet_shared_memory_size_bytes", "Size of /dev/shm", gauge),
                 ("syncnet_shared_memory_free_bytes", "Free space in /dev/shm", gauge),
+                ("syncnet_server_restarts_total", "Starts of Triton after it ended", counter),
             )
         ]
-        self._chunks, self._windows, self._seconds, self._shm_size, self._shm_free = (
-            family.Metric(labels={}) for family in self._families
-        )
+        (
+            self._chunks,
+            self._windows,
+            self._seconds,
+            self._shm_size,
+            self._shm_free,
+            self._restarts,
+        ) = (family.Metric(labels={}) for family in self._families)
+        # Set by syncnet-server; a container is counted by whoever starts it again.
+        self._restarts.increment(int(os.environ.get("SYNCNET_RESTARTS", "0")))
         self._measure_shared_memory()
 
     def execute(self, requests):
@@ -58,6 +67,12 @@ class TritonPythonModel:
         except ValueError as error:
             return pb_utils.InferenceResponse(
                 error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+            )
+        except MemoryError:
+            return pb_utils.InferenceResponse(
+                error=pb_utils.TritonError(
+                    "shift_distance: out of memory", pb_utils.TritonError.UNAVAILABLE
+                )
             )
         self._seconds.increment(time.perf_counter() - started)
         self._chunks.increment(distances.shape[0])

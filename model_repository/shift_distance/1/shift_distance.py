@@ -2,6 +2,9 @@
 
 import numpy as np
 
+MAX_WINDOWS = 3000  # video windows in a request, 2 minutes
+MAX_VSHIFT = 250  # frames, 10 s
+
 _EPSILON = np.float32(1e-6)  # what PyTorch's pairwise_distance adds to every difference
 
 
@@ -23,7 +26,8 @@ def shift_distances(video: np.ndarray, audio: np.ndarray, left: int, right: int)
         float32 [K, 2 V + 1]; column j is the shift j - V.
 
     Raises:
-        ValueError: the numbers of windows do not fit together.
+        ValueError: the numbers of windows do not fit together, or are past their limits: K at
+            most 3000 and V at most 250, so that the work is bounded by what was sent.
     """
     windows, width = video.shape
     total = len(audio) + left + right
@@ -32,6 +36,11 @@ def shift_distances(video: np.ndarray, audio: np.ndarray, left: int, right: int)
             "A audio windows and AUDIO_PADDING [left, right] must give A + left + right = K + 2 V "
             f"for K >= 1 video windows and a whole V >= 0, got K = {windows}, A = {len(audio)}, "
             f"left = {left}, right = {right}"
+        )
+    if windows > MAX_WINDOWS or total - windows > 2 * MAX_VSHIFT:
+        raise ValueError(
+            f"K must be at most {MAX_WINDOWS} and V at most {MAX_VSHIFT}, got K = {windows}, "
+            f"V = {(total - windows) // 2} (A = {len(audio)}, left = {left}, right = {right})"
         )
     padded = np.zeros((total, width), np.float32)
     padded[left : left + len(audio)] = audio

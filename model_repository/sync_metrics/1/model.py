@@ -75,6 +75,12 @@ class TritonPythonModel:
             return pb_utils.InferenceResponse(
                 error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
             )
+        except MemoryError:
+            return pb_utils.InferenceResponse(
+                error=pb_utils.TritonError(
+                    "sync_metrics: out of memory", pb_utils.TritonError.UNAVAILABLE
+                )
+            )
         for result in results:
             self._counters.count(scope, result)
         offsets, confidences, minima, frame_confidences = zip(*results, strict=True)

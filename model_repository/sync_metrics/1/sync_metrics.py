@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+MAX_WINDOWS = 2_160_000  # rows in a request, a day of video
+MAX_SHIFTS = 501  # V at most 250 frames, 10 s
+
 
 class SyncMetrics(NamedTuple):
     """What a set of video windows says about sync, as published (Chung & Zisserman, 2016)."""
@@ -31,6 +34,11 @@ def sync_metrics(distances: np.ndarray) -> SyncMetrics:
     if windows < 1 or shifts % 2 == 0:
         raise ValueError(
             "DISTANCES must be [K, 2 V + 1] with K >= 1 video windows and an odd number of shifts, "
+            f"got [{windows}, {shifts}]"
+        )
+    if windows > MAX_WINDOWS or shifts > MAX_SHIFTS:
+        raise ValueError(
+            f"DISTANCES must have at most {MAX_WINDOWS} windows and {MAX_SHIFTS} shifts, "
             f"got [{windows}, {shifts}]"
         )
     if not np.isfinite(distances).all():
