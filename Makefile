@@ -2,7 +2,7 @@
 # make demo       start a server, score a clip as it is and with its audio moved, stop the server
 # make test       everything in .venv, lint, all tests but the long ones
 # make test-long  the tests that take minutes: fresh installs from the built wheel
-# make lint       ruff and mypy
+# make lint       ruff, mypy, and the directions of imports
 # make bench      the quick benchmarks
 
 PYTHON ?= python3
@@ -27,6 +27,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks

@@ -77,14 +77,14 @@ class _ClockedTransport:
     def check_ready(self) -> None:
         self._transport.check_ready()
 
-    def model_versions(self) -> dict[str, str]:
-        return self._transport.model_versions()
+    def model_versions(self, *, max_age_s: float = 0) -> dict[str, str]:
+        return self._transport.model_versions(max_age_s=max_age_s)
 
     def open_stream(self) -> ChunkStream:
         return _ClockedStream(self._transport.open_stream(), self.chunk_s)
 
-    def measure(self, distances: Any, scope: Scope) -> Metrics:
-        return self._transport.measure(distances, scope)
+    def measure(self, distances: Any, scope: Scope, *, segment_windows: int = 0) -> Metrics:
+        return self._transport.measure(distances, scope, segment_windows=segment_windows)
 
     def close(self) -> None:
         self._transport.close()

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from benchmarks.perf_analyzer import PerfAnalyzer
 from benchmarks.setup import FullSize, read_sample
 from syncnet_client.chunks import Chunker
-from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT, SAMPLES_PER_FRAME
+from syncnet_client.contract import SAMPLES_PER_FRAME
+from syncnet_client.defaults import DEFAULT_CHUNK, DEFAULT_VSHIFT
 from syncnet_export.onnx_files import embed, open_session
 from syncnet_export.precisions import FP32
 from syncnet_export.tower_specs import AUDIO, VIDEO

@@ -22,7 +22,8 @@ from benchmarks.record import ratios, relative_error, summary
 from benchmarks.setup import Clip, FullSize, write_clip
 from syncnet_client import GrpcOptions, SyncNetClient
 from syncnet_client.chunks import Chunker
-from syncnet_client.contract import DEFAULT_VSHIFT, FRAMES_PER_SECOND
+from syncnet_client.contract import FRAMES_PER_SECOND
+from syncnet_client.defaults import DEFAULT_VSHIFT
 from syncnet_client.faces import make_cropper
 from syncnet_client.media import open_media
 from syncnet_export.onnx_files import embed, open_session

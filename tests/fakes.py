@@ -23,12 +23,13 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
 from syncnet_client.chunks import Chunk
-from syncnet_client.transport.base import ChunkAnswer, Metrics
+from syncnet_client.transport.base import ChunkAnswer, Metrics, SegmentMetrics
 from syncnet_server import default_model_repository, load_model_module
 
 mfcc_windows = load_model_module(default_model_repository(), "mfcc").mfcc_windows
 shift_distances = load_model_module(default_model_repository(), "shift_distance").shift_distances
-sync_metrics = load_model_module(default_model_repository(), "sync_metrics").sync_metrics
+_metrics_module = load_model_module(default_model_repository(), "sync_metrics")
+sync_metrics, segment_metrics = _metrics_module.sync_metrics, _metrics_module.segment_metrics
 
 _random = np.random.default_rng(11)
 VIDEO_PROJECTION = _random.normal(size=(15, 16)).astype(np.float32)
@@ -141,6 +142,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.models = set(models)
         self.version = "3"
         self.triton_version = "2.51.0"
+        self.index: dict[str, list[str]] | None = {}  # ready versions; None: closed to clients
+        self.questions: list[str] = []  # about versions
         self.regions: dict[str, np.memmap] = {}
         self.registered: list[str] = []  # names of all regions that there ever were
         self.streamed: list[str] = []  # ids of all chunks that arrived in streams
@@ -185,10 +188,17 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         return service_pb2.ModelReadyResponse(ready=request.name in self.models)
 
     def ModelMetadata(self, request: Any, context: Any) -> Any:
+        self.questions.append("ModelMetadata")
         return service_pb2.ModelMetadataResponse(name=request.name, versions=["1", self.version])
 
     def RepositoryIndex(self, request: Any, context: Any) -> Any:
+        self.questions.append("RepositoryIndex")
+        if self.index is None:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted")
         response = service_pb2.RepositoryIndexResponse()
+        for name, versions in self.index.items():
+            for version in versions:
+                response.models.add(name=name, version=version, state="READY")
         response.models.add(name="syncnet", version="1", state="UNAVAILABLE", reason="out of luck")
         return response
 
@@ -221,9 +231,19 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
                 context.abort(fault.code, fault.sentence)
             return self._chunk_answer(request)
         self.scopes.append(request.parameters["scope"].string_param)
-        metrics = sync_metrics(self._inputs(request)["DISTANCES"][0])
+        distances = self._inputs(request)["DISTANCES"][0]
+        metrics = sync_metrics(distances)
+        segments = {}
+        if size := request.parameters["segment_windows"].int64_param:
+            starts, offsets, confidences = zip(*segment_metrics(distances, size), strict=True)
+            segments = {
+                "SEGMENT_START": np.array([starts], np.int32),
+                "SEGMENT_OFFSET": np.array([offsets], np.int32),
+                "SEGMENT_CONFIDENCE": np.array([confidences], np.float32),
+            }
         return _response(
             request,
+            **segments,
             OFFSET=np.array([[metrics.offset]], np.int32),
             CONFIDENCE=np.array([[metrics.confidence]], np.float32),
             MIN_DISTANCE=np.array([[metrics.min_distance]], np.float32),
@@ -319,6 +339,7 @@ class WrittenTransport:
         self.readiness: list[Exception] = []  # raised by check_ready, one after the other
         self.checks = 0
         self.open_streams = 0
+        self.requests = 0  # for metrics
         self.closed = False
         self.before_chunk: Callable[[Chunk], None] | None = None
 
@@ -327,16 +348,20 @@ class WrittenTransport:
         if self.readiness:
             raise self.readiness.pop(0)
 
-    def model_versions(self) -> dict[str, str]:
+    def model_versions(self, *, max_age_s: float = 0) -> dict[str, str]:
         return dict(self.versions)
 
     def open_stream(self) -> WrittenStream:
         self.open_streams += 1
         return WrittenStream(self)
 
-    def measure(self, distances: np.ndarray, scope: str) -> Metrics:
+    def measure(self, distances: np.ndarray, scope: str, *, segment_windows: int = 0) -> Metrics:
         assert scope in ("clip", "chunk")
-        return Metrics(*sync_metrics(distances))
+        self.requests += 1
+        segments = segment_metrics(distances, segment_windows) if segment_windows else []
+        return Metrics(
+            *sync_metrics(distances), segments=tuple(SegmentMetrics(*each) for each in segments)
+        )
 
     def close(self) -> None:
         self.closed = True

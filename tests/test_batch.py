@@ -150,7 +150,7 @@ def test_clips_share_one_server_and_do_not_mix() -> None:
 
 
 CLIPS = [f"clip {number:02}" for number in range(10)]
-PATIENT = GrpcOptions(patience_s=60, timeout_s=30)
+PATIENT = GrpcOptions(retry_timeout_s=60, timeout_s=30)
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_a_batch_that_ended_for_want_of_a_server_is_resumed(
     restartable: Server, tmp_path: Path
 ) -> None:
     path = tmp_path / "results.csv"
-    impatient = GrpcOptions(patience_s=0)
+    impatient = GrpcOptions(retry_timeout_s=0)
 
     def attempt(after: int | None) -> Tally:
         with (

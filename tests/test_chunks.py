@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncnet_client.chunks import Chunk, Chunker, clip_windows
-from syncnet_client.contract import MAX_VSHIFT, SAMPLES_PER_FRAME, WINDOW_FRAMES
+from syncnet_client.contract import SAMPLES_PER_FRAME, WINDOW_FRAMES
+from syncnet_client.defaults import MAX_VSHIFT
 from syncnet_client.errors import UsageError
 
 LONGEST_CLIP = 150  # frames

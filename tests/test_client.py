@@ -31,7 +31,8 @@ from syncnet_client.faces import (
     TrackFrames,
 )
 from syncnet_client.media import ArrayMedia, Frame
-from syncnet_client.scoring.clip import ScoreOptions, score_media
+from syncnet_client.scoring.clip import score_media
+from syncnet_client.scoring.options import ScoreOptions
 
 
 def noise(frames: int, extra_samples: int = 0) -> np.ndarray:
@@ -118,14 +119,23 @@ def test_silence_is_a_reason_for_distrust(client: SyncNetClient):
     assert [reason.code for reason in result.verdict.reasons] == ["silence"]
 
 
+def test_all_segments_of_a_track_are_scored_in_one_request(
+    client: SyncNetClient, transport: WrittenTransport
+):
+    result = client.score((written_frames(700, 7, 6), noise(700)), segment_s=1)
+    assert result.speaker.drift is not None
+    assert len(result.speaker.drift.segments) == 28
+    assert transport.requests == 1
+
+
 def test_a_jump_of_the_offset_is_found(client: SyncNetClient):
     frames = np.concatenate([written_frames(400, 10, 6), written_frames(300, 5, 6)])
-    result = client.score((frames, noise(700)), window_s=4)
+    result = client.score((frames, noise(700)), segment_s=4)
     drift = result.speaker.drift
     assert drift is not None
     assert drift.kind == "jump"
     assert drift.jump_s == pytest.approx(16, abs=2)
-    assert [window.offset_frames for window in drift.windows] == [0, 0, 0, 0, 5, 5, 5]
+    assert [segment.offset_frames for segment in drift.segments] == [0, 0, 0, 0, 5, 5, 5]
     assert [reason.code for reason in result.verdict.reasons] == ["offset_changes"]
 
 
@@ -160,7 +170,7 @@ def test_what_progress_raises_ends_the_clip(client: SyncNetClient, transport: Wr
     [
         ({"vshift": -1}, "vshift must be 0 to 250"),
         ({"chunk": 0}, "chunk must be 1 to 600"),
-        ({"window_s": 0.5}, "window_s must be at least 1 second"),
+        ({"segment_s": 0.5}, "segment_s must be at least 1 second"),
         ({"crop": (0, 0, 300, 300)}, "not inside the picture"),
     ],
 )

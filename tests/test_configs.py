@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from onnx import TensorProto
 from tritonclient.grpc import model_config_pb2 as triton
 
-from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT
+from syncnet_client.defaults import DEFAULT_CHUNK, DEFAULT_VSHIFT
 from syncnet_export.fp16 import to_fp16
 from syncnet_export.int8 import quantise
 from syncnet_export.network import SyncNet

@@ -137,7 +137,7 @@ def test_a_server_that_stays_away_is_given_up(fake: FakeTriton, fault: Fail | Br
     fake.faults.extend([fault] * 1000)
     message = rf"has not answered for \d s: {fault.sentence}"
     with pytest.raises(ServerUnavailableError, match=message):
-        converse(fake, options=GrpcOptions(patience_s=0.3))
+        converse(fake, options=GrpcOptions(retry_timeout_s=0.3))
 
 
 def test_a_restarted_server_goes_on_where_the_other_stopped():
@@ -196,7 +196,7 @@ def test_closing_gives_up_what_is_unanswered(fake: FakeTriton):
 @pytest.mark.parametrize("fault", [Silence(), LOST], ids=str)
 def test_closing_the_transport_ends_what_others_do_with_it(fake: FakeTriton, fault: Fault):
     fake.faults.extend([fault] * 1000)
-    transport = GrpcTransport(fake.url, GrpcOptions(patience_s=1000, timeout_s=1000))
+    transport = GrpcTransport(fake.url, GrpcOptions(retry_timeout_s=1000, timeout_s=1000))
 
     def close_soon() -> None:
         while not fake.streamed:
@@ -233,7 +233,7 @@ def test_headers_and_scope_reach_the_server(fake: FakeTriton):
 def test_a_server_that_is_not_there_is_reported_at_once():
     with FakeTriton() as server:
         url = server.url
-    transport = GrpcTransport(url, GrpcOptions(patience_s=60))
+    transport = GrpcTransport(url, GrpcOptions(retry_timeout_s=60))
     with pytest.raises(ServerUnavailableError, match=f"no Triton server answers at {url}"):
         transport.check_ready()
     transport.close()
@@ -292,3 +292,25 @@ def test_a_model_that_is_not_ready_is_named_even_if_the_list_of_models_is_refuse
         with pytest.raises(ModelNotReadyError, match=r"has not loaded model syncnet$"):
             transport.check_ready()
         transport.close()
+
+
+def test_versions_are_asked_in_one_call_and_kept_for_the_next_clip(fake: FakeTriton) -> None:
+    transport = GrpcTransport(fake.url)
+    fake.index = {"video_tower": ["1", "3"], "audio_tower": ["3"]}
+    fake.questions.clear()
+    assert transport.model_versions() == {"video_tower": "3", "audio_tower": "3"}
+    assert fake.questions == ["RepositoryIndex"]
+    fake.index = {"video_tower": ["4"], "audio_tower": ["4"]}
+    assert transport.model_versions(max_age_s=1000) == {"video_tower": "3", "audio_tower": "3"}
+    assert fake.questions == ["RepositoryIndex"]
+    assert transport.model_versions() == {"video_tower": "4", "audio_tower": "4"}
+    transport.close()
+
+
+def test_versions_are_asked_of_the_models_where_the_index_is_closed(fake: FakeTriton) -> None:
+    transport = GrpcTransport(fake.url)
+    fake.index = None
+    fake.questions.clear()
+    assert transport.model_versions() == {"video_tower": fake.version, "audio_tower": fake.version}
+    assert fake.questions == ["RepositoryIndex", "ModelMetadata", "ModelMetadata"]
+    transport.close()

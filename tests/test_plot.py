@@ -14,13 +14,13 @@ from results import result_of
 
 from syncnet_client.errors import SyncNetError, UsageError
 from syncnet_client.render.plot import BLUE, plot_result
-from syncnet_client.scoring.drift import Drift, OffsetWindow
+from syncnet_client.scoring.drift import Drift, Segment
 from syncnet_client.scoring.result import SyncResult
 
 
 def with_drift(result: SyncResult) -> SyncResult:
     windows = tuple(
-        OffsetWindow(10.0 * k, 10.0 * k + 10, 3, 120.0 + k, 4.0, trusted=k != 1) for k in range(3)
+        Segment(10.0 * k, 10.0 * k + 10, 3, 120.0 + k, 4.0, trusted=k != 1) for k in range(3)
     )
     drift = Drift("constant", 10.0, windows, None, None, "the offset stays the same")
     return replace(result, tracks=(replace(result.speaker, drift=drift),))
@@ -39,7 +39,7 @@ def test_a_figure_says_what_was_found(tmp_path: Path) -> None:
     assert "the audio is 120 ms ahead of the video, confidence 4.25, not to be trusted" in text
     assert "offset +3 frames" in text
     assert "median of 9 windows" in text
-    assert "windows of 10 s" not in text
+    assert "segments of 10 s" not in text
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -47,7 +47,7 @@ def test_drift_has_its_own_panel(tmp_path: Path) -> None:
     path = tmp_path / "figure.svg"
     plot_result(with_drift(result_of("clip", windows=800, trusted=True)), path)
     text = words(path)
-    assert "Offset in windows of 10 s: the offset stays the same" in text
+    assert "Offset in segments of 10 s: the offset stays the same" in text
     assert "not trusted" in text
 
 

@@ -88,7 +88,7 @@ def test_a_server_that_does_not_come_back_is_an_error_after_a_while(
             kill(only)
 
     with (
-        SyncNetClient(only.grpc_url, options=GrpcOptions(patience_s=2)) as client,
+        SyncNetClient(only.grpc_url, options=GrpcOptions(retry_timeout_s=2)) as client,
         pytest.raises(ServerUnavailableError, match="has not answered for"),
     ):
         client.score(clip, chunk=10, progress=break_off)

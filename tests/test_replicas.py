@@ -112,7 +112,7 @@ def test_a_server_killed_in_the_middle_changes_no_result(
     restart = threading.Thread(target=other.start)
     with (
         running_balancer(tmp_path, [server.grpc_url, other.grpc_url]) as balancer,
-        SyncNetClient(balancer.url, options=GrpcOptions(patience_s=60)) as client,
+        SyncNetClient(balancer.url, options=GrpcOptions(retry_timeout_s=60)) as client,
         open_output(path) as output,
     ):
         quiet, _ = run(CLIPS, scored_by(client), jobs=4)

@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.signal import medfilt
 
 from syncnet_client.scoring.curves import median_filter, subframe_offset
-from syncnet_client.scoring.drift import Drift, DriftKind, OffsetWindow, analyse_drift
+from syncnet_client.scoring.drift import Drift, DriftKind, Segment, analyse_drift
 from syncnet_client.scoring.result import SyncResult, TrackResult, offset_in_words
 from syncnet_client.scoring.verdict import Evidence, ReasonCode, audible, judge
 
@@ -56,9 +56,9 @@ def test_subframe_offset_needs_a_minimum_between_neighbours():
     assert subframe_offset(np.full(5, 2.0)) is None
 
 
-def windows_of(offsets_ms: list[float], untrusted: tuple[int, ...] = ()) -> list[OffsetWindow]:
+def segments_of(offsets_ms: list[float], untrusted: tuple[int, ...] = ()) -> list[Segment]:
     return [
-        OffsetWindow(10.0 * i, 10.0 * (i + 1), round(ms / 40), ms, 6.0, i not in untrusted)
+        Segment(10.0 * i, 10.0 * (i + 1), round(ms / 40), ms, 6.0, i not in untrusted)
         for i, ms in enumerate(offsets_ms)
     ]
 
@@ -78,26 +78,28 @@ def windows_of(offsets_ms: list[float], untrusted: tuple[int, ...] = ()) -> list
     ],
 )
 def test_kinds_of_drift(offsets_ms: list[float], kind: str):
-    drift = analyse_drift(windows_of(offsets_ms), 10.0)
+    drift = analyse_drift(segments_of(offsets_ms), 10.0)
     assert drift.kind == kind
     assert (drift.ms_per_minute is not None) == (kind == "drift")
     assert (drift.jump_s is not None) == (kind == "jump")
 
 
 def test_drift_is_told_in_numbers_and_words():
-    drift = analyse_drift(windows_of([0, 20, 40, 60, 80, 100, 120]), 10.0)
+    drift = analyse_drift(segments_of([0, 20, 40, 60, 80, 100, 120]), 10.0)
     assert drift.ms_per_minute == pytest.approx(120)
     assert drift.text == "the audio gets 120 ms more ahead every minute"
-    jump = analyse_drift(windows_of([0, 0, 0, 0, 200, 200, 200]), 10.0)
+    jump = analyse_drift(segments_of([0, 0, 0, 0, 200, 200, 200]), 10.0)
     assert jump.jump_s == pytest.approx(40)
     assert jump.text == "the offset jumps from +0 to +200 ms at about 40 s"
 
 
 def test_windows_that_cannot_be_trusted_do_not_count():
     noisy = [40, 40, -390, 40, 40, 370, 40, 40]
-    assert analyse_drift(windows_of(noisy), 10.0).kind == "unsteady"
-    assert analyse_drift(windows_of(noisy, untrusted=(2, 5)), 10.0).kind == "constant"
-    assert analyse_drift(windows_of([40] * 8, untrusted=tuple(range(2, 8))), 10.0).kind == "unknown"
+    assert analyse_drift(segments_of(noisy), 10.0).kind == "unsteady"
+    assert analyse_drift(segments_of(noisy, untrusted=(2, 5)), 10.0).kind == "constant"
+    assert (
+        analyse_drift(segments_of([40] * 8, untrusted=tuple(range(2, 8))), 10.0).kind == "unknown"
+    )
 
 
 GOOD = Evidence(
@@ -181,7 +183,7 @@ def make_track(number: int, confidence: float) -> TrackResult:
         frame_times=np.arange(45) / 25,
         boxes=np.tile(np.array([[10, 20, 224, 224]], np.float32), (45, 1)),
         detected=np.ones(45, np.bool_),
-        drift=analyse_drift(windows_of([0, 20, 40, 60, 80]), 10.0),
+        drift=analyse_drift(segments_of([0, 20, 40, 60, 80]), 10.0),
         verdict=judge(dataclasses.replace(GOOD, confidence=confidence)),
     )
 

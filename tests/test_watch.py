@@ -17,10 +17,11 @@ import pytest
 from commandline import CLIENT, assert_fails, run, write_clip
 from fakes import FakeTriton, WrittenStream, WrittenTransport, written_frames
 
-from syncnet_client import NoFaceError, SyncNetClient, Update, UsageError
+from syncnet_client import Measurement, NoFaceError, SyncNetClient, Update, UsageError
 from syncnet_client.faces import Box, CropEvent, CroppedFrame, CropSummary, TrackEnd, TrackFrames
 from syncnet_client.media import ArrayMedia, Frame
-from syncnet_client.scoring.live import SETTLING_FRAMES, WatchOptions, watch_media
+from syncnet_client.scoring.live import SETTLING_FRAMES, watch_media
+from syncnet_client.scoring.options import WatchOptions
 from syncnet_client.transport.base import ChunkAnswer
 
 SECOND = 25
@@ -55,26 +56,34 @@ def watched(source: ArrayMedia, **options: float) -> list[Update]:
         return list(client.watch(source, **options))  # type: ignore[arg-type]
 
 
+def measured(update: Update) -> Measurement:
+    assert update.measurement is not None
+    return update.measurement
+
+
 def test_an_offset_that_changes_is_followed() -> None:
     """In sync by +3 frames for 20 s, then by -4."""
     source = media(
         written_frames(20 * SECOND, column=7, depth=6),
         written_frames(20 * SECOND, column=14, depth=5),
     )
-    updates = watched(source, window_s=5, every_s=1)
+    updates = watched(source, lookback_s=5, every_s=1)
 
     assert 35 <= len(updates) <= 41
-    assert {update.offset_frames for update in updates if update.time_s < 20} == {3}
-    assert {update.offset_frames for update in updates if update.time_s > 23} == {-4}
+    assert {measured(update).offset_frames for update in updates if update.time_s < 20} == {3}
+    assert {measured(update).offset_frames for update in updates if update.time_s > 23} == {-4}
     times = [update.time_s for update in updates]
     assert times == sorted(times)
     assert all(update.windows <= 5 * SECOND for update in updates)
     pure = [update for update in updates if 7 < update.time_s < 20]
     assert all(update.windows == 5 * SECOND for update in pure)
-    assert all(update.confidence == pytest.approx(6) for update in pure)
+    assert all(measured(update).confidence == pytest.approx(6) for update in pure)
     assert all(update.verdict.trusted for update in pure)
     assert updates[-1].time_s == pytest.approx(40 - 3 / 25, abs=0.1)
-    assert (pure[0].offset_ms, pure[0].meaning) == (120, "the audio is 120 ms ahead of the video")
+    assert (measured(pure[0]).offset_ms, pure[0].meaning) == (
+        120,
+        "the audio is 120 ms ahead of the video",
+    )
 
 
 def test_nothing_is_told_twice_while_the_server_stands_still() -> None:
@@ -93,7 +102,7 @@ def test_nothing_is_told_twice_while_the_server_stands_still() -> None:
 
     source = media(written_frames(20 * SECOND, column=7, depth=6))
     with SyncNetClient(transport=HaltingTransport()) as client:
-        updates = list(client.watch(source, window_s=5, every_s=1))
+        updates = list(client.watch(source, lookback_s=5, every_s=1))
     times = [update.time_s for update in updates]
     assert len(set(times)) == len(times)
     assert times[-2] < 11
@@ -109,7 +118,7 @@ def test_the_first_update_says_that_it_rests_on_little() -> None:
 def test_silence_is_noticed_when_it_begins() -> None:
     samples = np.concatenate([noise(15 * SECOND), noise(15 * SECOND, amplitude=3)])
     source = media(written_frames(30 * SECOND, column=7, depth=6), samples=samples)
-    for update in watched(source, window_s=4):
+    for update in watched(source, lookback_s=4):
         silent = "silence" in [reason.code for reason in update.verdict.reasons]
         if update.time_s < 14:
             assert not silent
@@ -142,8 +151,8 @@ class Visitors:
         return []
 
 
-def visited(source: ArrayMedia, *visits: tuple[int, int, int], window_s: float) -> list[Update]:
-    options = WatchOptions(window_s=window_s)
+def visited(source: ArrayMedia, *visits: tuple[int, int, int], lookback_s: float) -> list[Update]:
+    options = WatchOptions(lookback_s=lookback_s)
     with source as opened:
         return list(watch_media(opened, Visitors(*visits), PromptTransport(), options))
 
@@ -153,10 +162,13 @@ def test_a_face_that_leaves_is_missed_and_a_new_one_is_measured() -> None:
         written_frames(20 * SECOND, column=7, depth=6),
         written_frames(20 * SECOND, column=12, depth=6),
     )
-    updates = visited(source, (0, 0, 8 * SECOND), (5, 20 * SECOND, 40 * SECOND), window_s=3)
-    seen = [(update.track, update.offset_frames) for update in updates]
-    assert list(dict.fromkeys(seen)) == [(0, 3), (None, None), (5, -2)]
-    missing = next(update for update in updates if update.track is None)
+    updates = visited(source, (0, 0, 8 * SECOND), (5, 20 * SECOND, 40 * SECOND), lookback_s=3)
+    seen = [
+        (update.measurement.track, update.measurement.offset_frames) if update.measurement else None
+        for update in updates
+    ]
+    assert list(dict.fromkeys(seen)) == [(0, 3), None, (5, -2)]
+    missing = next(update for update in updates if update.measurement is None)
     settled = 8 + 3 + SETTLING_FRAMES / SECOND
     assert settled <= missing.time_s <= settled + 3
     assert (missing.windows, missing.meaning) == (0, "no face")
@@ -167,15 +179,15 @@ def test_a_face_that_leaves_is_missed_and_a_new_one_is_measured() -> None:
 def test_of_two_faces_the_more_confident_one_is_reported() -> None:
     """Both see the same pictures here; the longer history decides against the newcomer."""
     source = media(written_frames(10 * SECOND, column=7, depth=6))
-    updates = visited(source, (0, 0, 250), (1, 225, 250), window_s=3)
-    assert {update.track for update in updates} == {0}
+    updates = visited(source, (0, 0, 250), (1, 225, 250), lookback_s=3)
+    assert {measured(update).track for update in updates} == {0}
 
 
 def test_memory_does_not_grow_with_the_source() -> None:
     """Ten minutes; what is kept never exceeds what the window and the latency need."""
     from syncnet_client.scoring.live import _Watcher
 
-    watcher = _Watcher(PromptTransport(), WatchOptions(window_s=2))
+    watcher = _Watcher(PromptTransport(), WatchOptions(lookback_s=2))
     stream = PromptTransport().open_stream()
     image = written_frames(1, column=7, depth=6)[0]
     for first in range(0, 600 * SECOND, SECOND):
@@ -183,11 +195,14 @@ def test_memory_does_not_grow_with_the_source() -> None:
             CroppedFrame(k, Fraction(k, 25), image, Box(0, 0, 224, 224), True)
             for k in range(first, first + SECOND)
         ]
-        watcher.take_block(SECOND, noise(SECOND))
-        watcher.take_events([TrackFrames(0, frames)])
+        watcher.chunker.push_clip(SECOND, noise(SECOND))
+        watcher.take_samples(noise(SECOND))
+        watcher.take_frames(TrackFrames(0, frames))
+        watcher.chunker.push_frames(0, first, (frame.image for frame in frames))
         for chunk in watcher.chunker.ready():
             stream.send(chunk)
-        watcher.take_answers(stream.received())
+        for answer in stream.received():
+            watcher.take_answer(answer)
         watcher.update()
         (face,) = watcher._faces.values()
         assert max(map(len, (face.times, face.rows, watcher._sound))) < 8 * SECOND
@@ -195,8 +210,8 @@ def test_memory_does_not_grow_with_the_source() -> None:
 
 def test_options_that_make_no_sense() -> None:
     source = media(written_frames(30, column=7, depth=6))
-    with pytest.raises(UsageError, match="window_s must be at least 1 second"):
-        watched(source, window_s=0.5)
+    with pytest.raises(UsageError, match="lookback_s must be at least 1 second"):
+        watched(source, lookback_s=0.5)
     with pytest.raises(UsageError, match=r"every_s must be at least 0\.04"):
         watched(source, every_s=0)
 
@@ -234,7 +249,7 @@ def test_a_line_for_every_second_of_a_pipe(fake: FakeTriton, clip: Path) -> None
 
 def test_a_finished_file_is_played_in_real_time(fake: FakeTriton, clip: Path) -> None:
     began = time.monotonic()
-    done = run("watch", clip, "--json", "--window", 2, "--url", fake.url)
+    done = run("watch", clip, "--json", "--lookback", 2, "--url", fake.url)
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began >= 4
     updates = [json.loads(line) for line in done.stdout.splitlines()]
@@ -283,5 +298,5 @@ def test_ctrl_c_is_a_clean_end(fake: FakeTriton, clip: Path, tmp_path: Path) -> 
 
 def test_sources_that_cannot_be_watched(fake: FakeTriton, tmp_path: Path) -> None:
     assert_fails(run("watch", tmp_path / "gone.mp4", "--url", fake.url), "no such file")
-    done = run("watch", tmp_path / "gone.mp4", "--window", "0.2", "--url", fake.url)
+    done = run("watch", tmp_path / "gone.mp4", "--lookback", "0.2", "--url", fake.url)
     assert done.returncode == 2

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from syncnet_client.aio import AsyncSyncNetClient
-    from syncnet_client.client import SyncNetClient
+    from syncnet_client.chunks import Chunk
+    from syncnet_client.client import Source, SyncNetClient
     from syncnet_client.errors import (
         ClipTooShortError,
         InferenceError,
@@ -32,51 +33,112 @@ if TYPE_CHECKING:
         UntrustedError,
         UsageError,
     )
+    from syncnet_client.faces import CropMode
+    from syncnet_client.media import Frame, Media, MediaBlock, MediaSummary, StreamInfo
     from syncnet_client.scoring.clip import Progress
-    from syncnet_client.scoring.drift import Drift, OffsetWindow
-    from syncnet_client.scoring.live import Update
+    from syncnet_client.scoring.drift import Drift, DriftKind, Segment
+    from syncnet_client.scoring.live import Measurement, Update
+    from syncnet_client.scoring.options import (
+        ScoreKeywords,
+        ScoreOptions,
+        WatchKeywords,
+        WatchOptions,
+    )
     from syncnet_client.scoring.result import SyncResult, TrackResult
-    from syncnet_client.scoring.verdict import Reason, Verdict
-    from syncnet_client.transport.grpc import GrpcOptions
+    from syncnet_client.scoring.verdict import Reason, ReasonCode, Verdict
+    from syncnet_client.transport.base import (
+        ChunkAnswer,
+        ChunkStream,
+        Metrics,
+        Scope,
+        SegmentMetrics,
+        Transport,
+    )
+    from syncnet_client.transport.grpc import GrpcOptions, GrpcTransport
 
 __all__ = [
     "AsyncSyncNetClient",
+    "Chunk",
+    "ChunkAnswer",
+    "ChunkStream",
     "ClipTooShortError",
+    "CropMode",
     "Drift",
+    "DriftKind",
+    "Frame",
     "GrpcOptions",
+    "GrpcTransport",
     "InferenceError",
+    "Measurement",
+    "Media",
+    "MediaBlock",
     "MediaError",
+    "MediaSummary",
+    "Metrics",
     "ModelNotReadyError",
     "NoAudioError",
     "NoFaceError",
     "NoVideoError",
-    "OffsetWindow",
     "Progress",
     "Reason",
+    "ReasonCode",
+    "Scope",
+    "ScoreKeywords",
+    "ScoreOptions",
+    "Segment",
+    "SegmentMetrics",
     "ServerError",
     "ServerUnavailableError",
+    "Source",
+    "StreamInfo",
     "SyncNetClient",
     "SyncNetError",
     "SyncResult",
     "TrackResult",
+    "Transport",
     "UntrustedError",
     "Update",
     "UsageError",
     "Verdict",
+    "WatchKeywords",
+    "WatchOptions",
 ]
 
+# Where each name that is not an error is defined.
 _MODULES = {
     "AsyncSyncNetClient": "aio",
-    "Drift": "scoring.drift",
-    "GrpcOptions": "transport.grpc",
-    "OffsetWindow": "scoring.drift",
-    "Progress": "scoring.clip",
-    "Reason": "scoring.verdict",
+    "Chunk": "chunks",
+    "Source": "client",
     "SyncNetClient": "client",
+    "CropMode": "faces",
+    "Frame": "media",
+    "Media": "media",
+    "MediaBlock": "media",
+    "MediaSummary": "media",
+    "StreamInfo": "media",
+    "Progress": "scoring.clip",
+    "Drift": "scoring.drift",
+    "DriftKind": "scoring.drift",
+    "Segment": "scoring.drift",
+    "Measurement": "scoring.live",
+    "Update": "scoring.live",
+    "ScoreKeywords": "scoring.options",
+    "ScoreOptions": "scoring.options",
+    "WatchKeywords": "scoring.options",
+    "WatchOptions": "scoring.options",
     "SyncResult": "scoring.result",
     "TrackResult": "scoring.result",
-    "Update": "scoring.live",
+    "Reason": "scoring.verdict",
+    "ReasonCode": "scoring.verdict",
     "Verdict": "scoring.verdict",
+    "ChunkAnswer": "transport.base",
+    "ChunkStream": "transport.base",
+    "Metrics": "transport.base",
+    "Scope": "transport.base",
+    "SegmentMetrics": "transport.base",
+    "Transport": "transport.base",
+    "GrpcOptions": "transport.grpc",
+    "GrpcTransport": "transport.grpc",
 }
 
 

@@ -6,14 +6,14 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 
+from typing_extensions import Unpack
+
 from syncnet_client.client import Source, SyncNetClient
-from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT
-from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE, DEFAULT_URL, DEFAULT_WINDOW_S
-from syncnet_client.faces import CropMode
+from syncnet_client.defaults import DEFAULT_JOBS, DEFAULT_URL
 from syncnet_client.scoring.clip import Progress
+from syncnet_client.scoring.options import ScoreKeywords
 from syncnet_client.scoring.result import SyncResult
 from syncnet_client.transport.base import Transport
 from syncnet_client.transport.grpc import GrpcOptions
@@ -46,7 +46,7 @@ class AsyncSyncNetClient:
         *,
         options: GrpcOptions | None = None,
         transport: Transport | None = None,
-        jobs: int = 4,
+        jobs: int = DEFAULT_JOBS,
     ) -> None:
         self._client = SyncNetClient(url, options=options, transport=transport)
         self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="syncnet-score")
@@ -71,14 +71,9 @@ class AsyncSyncNetClient:
         self,
         source: Source,
         *,
-        vshift: int = DEFAULT_VSHIFT,
-        chunk: int = DEFAULT_CHUNK,
-        crop: CropMode = "auto",
-        yunet: str | Path | None = None,
-        window_s: float = DEFAULT_WINDOW_S,
-        min_confidence: float = DEFAULT_MIN_CONFIDENCE,
         name: str | None = None,
         progress: Callable[[Progress], None] | None = None,
+        **options: Unpack[ScoreKeywords],
     ) -> SyncResult:
         """As ``SyncNetClient.score``; ``progress`` is called in the event loop.
 
@@ -94,17 +89,7 @@ class AsyncSyncNetClient:
                 loop.call_soon_threadsafe(progress, state)
 
         def work() -> SyncResult:
-            return self._client.score(
-                source,
-                vshift=vshift,
-                chunk=chunk,
-                crop=crop,
-                yunet=yunet,
-                window_s=window_s,
-                min_confidence=min_confidence,
-                name=name,
-                progress=report,
-            )
+            return self._client.score(source, name=name, progress=report, **options)
 
         try:
             return await loop.run_in_executor(self._threads, work)

@@ -25,22 +25,16 @@ import numpy as np
 import numpy.typing as npt
 
 from syncnet_client.contract import (
-    DEFAULT_CHUNK,
-    DEFAULT_VSHIFT,
     FRAME_SIZE,
     FRAMES_PER_SECOND,
-    MAX_VSHIFT,
     SAMPLES_PER_FRAME,
     WINDOW_FRAMES,
     WINDOW_SAMPLES,
 )
+from syncnet_client.defaults import DEFAULT_CHUNK, DEFAULT_VSHIFT, MAX_CHUNK, MAX_VSHIFT
 from syncnet_client.errors import UsageError
 
 __all__ = ["Chunk", "Chunker", "clip_windows"]
-
-# 600 windows are 24 s of video and 91 MB of frames: far beyond where larger chunks are faster,
-# well below the 2 GiB that a gRPC message may have.
-MAX_CHUNK = 600
 
 # Audio older than this is dropped once no open track needs it. A face may be noticed late: this is
 # how long before the newest frame a track may begin. A minute of audio is 2 MB.

@@ -11,13 +11,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Unpack
 
-from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT
-from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE, DEFAULT_URL, DEFAULT_WINDOW_S
-from syncnet_client.faces import CropMode, make_cropper
+from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S, DEFAULT_URL
+from syncnet_client.faces import make_cropper
 from syncnet_client.media import ArrayMedia, Media, open_media
-from syncnet_client.scoring.clip import Progress, ScoreOptions, score_media
-from syncnet_client.scoring.live import Update, WatchOptions, watch_media
+from syncnet_client.scoring.clip import Progress, score_media
+from syncnet_client.scoring.live import Update, watch_media
+from syncnet_client.scoring.options import (
+    ScoreKeywords,
+    ScoreOptions,
+    WatchKeywords,
+    WatchOptions,
+)
 from syncnet_client.scoring.result import SyncResult
 from syncnet_client.transport.base import Transport
 from syncnet_client.transport.grpc import GrpcOptions, GrpcTransport
@@ -90,29 +96,18 @@ class SyncNetClient:
         self,
         source: Source,
         *,
-        vshift: int = DEFAULT_VSHIFT,
-        chunk: int = DEFAULT_CHUNK,
-        crop: CropMode = "auto",
-        yunet: str | Path | None = None,
-        window_s: float = DEFAULT_WINDOW_S,
-        min_confidence: float = DEFAULT_MIN_CONFIDENCE,
         name: str | None = None,
         progress: Callable[[Progress], None] | None = None,
+        **options: Unpack[ScoreKeywords],
     ) -> SyncResult:
         """Measure how far the audio of a clip is ahead of or behind its video.
 
         Args:
             source: a file or URL; or arrays ``(frames, samples)``: uint8 [T, H, W, 3] RGB at
                 25 fps and int16 or floating point [N] at 16 kHz; or a ``Media``, which is closed.
-            vshift: frames searched to each side.
-            chunk: windows in one request; changes speed and memory, never the result.
-            crop: ``"auto"`` finds faces and leaves a clip of 224x224 alone, ``"none"`` takes the
-                whole picture, ``(x, y, width, height)`` that part of it.
-            yunet: ONNX file of the YuNet face detector, used in place of OpenCV's Haar cascade.
-            window_s: length of the windows in which drift is looked for, in seconds.
-            min_confidence: results below are not trusted.
             name: of the clip in the result; by default the path.
             progress: called now and then; what it raises ends the scoring.
+            options: the fields of ``ScoreOptions``.
 
         Returns:
             The result; all faces, the speaker first.
@@ -122,16 +117,16 @@ class SyncNetClient:
             MediaError, NoFaceError, ClipTooShortError: the clip cannot be scored.
             ServerError: the server cannot be reached or cannot score.
         """
-        options = ScoreOptions(vshift, chunk, window_s, min_confidence)
+        how = ScoreOptions(**options)
         with ExitStack() as stack:
             media = stack.enter_context(_open(source))
-            cropper = make_cropper(crop, yunet=yunet)
+            cropper = make_cropper(how.crop, yunet=how.yunet)
             self.check_ready()
             return score_media(
                 media,
                 cropper,
                 self._transport,
-                options,
+                how,
                 name=name or media.info.source,
                 progress=progress,
             )
@@ -140,45 +135,42 @@ class SyncNetClient:
         self,
         source: str | Path | Media,
         *,
-        window_s: float = DEFAULT_WINDOW_S,
-        every_s: float = 1.0,
-        vshift: int = DEFAULT_VSHIFT,
-        crop: CropMode = "auto",
-        yunet: str | Path | None = None,
-        min_confidence: float = DEFAULT_MIN_CONFIDENCE,
         realtime: bool = False,
         follow: bool = False,
-        source_timeout_s: float = 10.0,
+        source_timeout_s: float = DEFAULT_SOURCE_TIMEOUT_S,
+        **options: Unpack[WatchKeywords],
     ) -> Generator[Update]:
         """Measure a live source over and over, until it ends or the iterator is closed.
 
         Args:
             source: a URL, pipe or file, "-" for standard input; or a ``Media``, which is closed.
-            window_s: seconds that an update looks back.
-            every_s: seconds of the source from one update to the next.
-            vshift, crop, yunet, min_confidence: as of ``score``.
             realtime: read a file no faster than it plays.
             follow: go on at the end of a file that is still being written.
             source_timeout_s: seconds without data after which the source counts as ended.
+            options: the fields of ``WatchOptions``.
 
-        Yields:
-            What the last seconds say.
+        Returns:
+            An iterator over what the last seconds say. While it is read, it raises a
+            ``MediaError`` if the source cannot be read or has never shown a face, and a
+            ``ServerError`` if the server cannot be reached or cannot score.
 
         Raises:
             UsageError: an option has an impossible value.
-            MediaError, NoFaceError: the source cannot be read, or has never shown a face.
-            ServerError: the server cannot be reached or cannot score.
         """
-        options = WatchOptions(window_s, every_s, vshift, min_confidence)
-        with ExitStack() as stack:
-            if isinstance(source, (str, Path)):
-                source = open_media(
-                    source, realtime=realtime, follow=follow, timeout_s=source_timeout_s
+        how = WatchOptions(**options)
+
+        def updates() -> Generator[Update]:
+            with ExitStack() as stack:
+                media = stack.enter_context(
+                    open_media(source, realtime=realtime, follow=follow, timeout_s=source_timeout_s)
+                    if isinstance(source, (str, Path))
+                    else source
                 )
-            media = stack.enter_context(source)
-            cropper = make_cropper(crop, yunet=yunet)
-            self.check_ready()
-            yield from watch_media(media, cropper, self._transport, options)
+                cropper = make_cropper(how.crop, yunet=how.yunet)
+                self.check_ready()
+                yield from watch_media(media, cropper, self._transport, how)
+
+        return updates()
 
 
 def _open(source: Source) -> Media:

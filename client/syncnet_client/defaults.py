@@ -1,22 +1,38 @@
-"""What options are when nobody sets them. Imports little, so that the command line starts at once.
+"""The values of options that are not given, and the limits of those that are.
 
-The constants of the network are in ``contract``.
+This module imports little, so that the command line starts at once. The constants of the network
+are in ``contract``.
 """
 
 import os
+
+from syncnet_client.contract import FRAMES_PER_SECOND
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEFAULT_IN_FLIGHT = 2  # while one chunk is computed, the next one is on its way
 
 # Long enough for a server to restart with large models.
-DEFAULT_PATIENCE_S = 120.0
+DEFAULT_RETRY_TIMEOUT_S = 120.0
 DEFAULT_TIMEOUT_S = 120.0
+
+DEFAULT_VSHIFT = 10  # frames searched to each side
+MAX_VSHIFT = 10 * FRAMES_PER_SECOND  # 10 s: speech further away belongs to another sentence
+DEFAULT_CHUNK = 120  # video windows in one request
+# 600 windows are 24 s of video and 91 MB of frames: far beyond where larger chunks are faster,
+# well below the 2 GiB that a gRPC message may have.
+MAX_CHUNK = 600
+
+# Means over fewer windows are carried by single sounds: the published accuracy for one window of
+# 5 frames is 76 %, for 15 frames 96 % (Chung, Chung & Kang, 2019).
+MIN_SCORED_WINDOWS = FRAMES_PER_SECOND  # 1 s
 
 # Without data for so long, a URL, pipe or growing file counts as ended.
 DEFAULT_SOURCE_TIMEOUT_S = 10.0
 
 # Offsets of 10 s, 250 video windows, are reliable one by one; a drift of one frame a minute shows.
-DEFAULT_WINDOW_S = 10.0
+DEFAULT_SEGMENT_S = 10.0
+DEFAULT_LOOKBACK_S = 10.0
+DEFAULT_EVERY_S = 1.0
 
 # With the published weights, people who speak in sync score 3 to 10, voices that belong to
 # somebody else and faces that do not speak around 1 and rarely 2.

@@ -5,9 +5,9 @@
     ├── MediaError              the clip cannot be read: missing, not media, broken
     │   ├── NoVideoError        it has no video stream
     │   ├── NoAudioError        it has no audio stream
-    │   └── NoFaceError         no face was found in it
+    │   ├── NoFaceError         no face was found in it
+    │   └── ClipTooShortError   fewer than 6 frames of it have both picture and sound
     ├── UntrustedError          what was measured is not good enough to act upon
-    ├── ClipTooShortError       fewer than 6 frames of it have both picture and sound
     └── ServerError             the fault is on the way to the server or in it
         ├── ServerUnavailableError   no answer: not started, not reachable, or gone for too long
         ├── ModelNotReadyError       the server is there, but a model of SyncNet is not loaded
@@ -57,7 +57,7 @@ class NoFaceError(MediaError):
     """No face was found in the clip."""
 
 
-class ClipTooShortError(SyncNetError):
+class ClipTooShortError(MediaError):
     """Fewer than 6 frames of the clip have both picture and sound."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syncnet_client.chunks import Chunk, Chunker
-from syncnet_client.contract import DEFAULT_VSHIFT
+from syncnet_client.defaults import DEFAULT_VSHIFT
 from syncnet_client.errors import SyncNetError
 from syncnet_client.faces import CropEvent, TrackEnd, TrackFrames, make_cropper
 from syncnet_client.media import open_media

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT, MAX_VSHIFT
+from syncnet_client.defaults import DEFAULT_CHUNK, DEFAULT_VSHIFT, MAX_VSHIFT
 from syncnet_client.extras import install_command
 from syncnet_export.digest import file_sha256
 from syncnet_export.errors import TensorRTError

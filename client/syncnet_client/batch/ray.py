@@ -21,6 +21,8 @@ from syncnet_client.client import SyncNetClient
 from syncnet_client.errors import ModelNotReadyError, ServerUnavailableError, SyncNetError
 from syncnet_client.extras import require
 from syncnet_client.records.record import Record
+from syncnet_client.scoring.options import ScoreOptions
+from syncnet_client.scoring.result import SyncResult
 from syncnet_client.transport.grpc import GrpcOptions
 
 __all__ = ["score_clips_on_ray"]
@@ -39,18 +41,23 @@ GONE: dict[str, type[SyncNetError]] = {
 class ScoreActor:
     """Scores clips in a process of its own; made and called by Ray."""
 
-    def __init__(self, url: str, options: GrpcOptions, arguments: dict[str, Any]) -> None:
+    def __init__(self, url: str, options: GrpcOptions, how: ScoreOptions) -> None:
         self._client = SyncNetClient(url, options=options)
-        self._arguments = arguments
+        self._how = how
 
     def __call__(self, row: dict[str, str]) -> dict[str, str]:
         """The record of a clip as JSON, as results differ too much in shape for a table."""
         clip = row["clip"]
         try:
-            record = attempt(clip, lambda: self._client.score(clip, name=clip, **self._arguments))
+            record = attempt(
+                clip, lambda: self._client.score(clip, name=clip, **self._how.keywords())
+            )
         except tuple(GONE.values()) as error:
             return {"record": "", "gone": type(error).__name__, "error": str(error)}
         return {"record": record.to_json(), "gone": "", "error": ""}
+
+    def _score(self, clip: str) -> SyncResult:
+        return self._client.score(clip, name=clip, **self._how.keywords())
 
 
 def score_clips_on_ray(
@@ -59,7 +66,7 @@ def score_clips_on_ray(
     *,
     url: str,
     options: GrpcOptions,
-    arguments: dict[str, Any],
+    how: ScoreOptions,
     address: str | None = None,
     jobs: int | None = None,
     done: Collection[str] = (),
@@ -72,7 +79,7 @@ def score_clips_on_ray(
         emit: takes each record as soon as there is one.
         url: HOST:PORT of the server, as seen from the machines of the cluster.
         options: how to connect to it.
-        arguments: keyword arguments of ``SyncNetClient.score``.
+        how: how to score.
         address: of the cluster's head, or ``auto``; without one Ray is started on this machine.
         jobs: actors at most; as many as the cluster has cores when not given.
         done: clips to leave out.
@@ -93,7 +100,7 @@ def score_clips_on_ray(
         return tally
     with _connected(address) as ray:
         seen: set[str] = set()
-        for record in _records(ray, waiting, (url, options, arguments), jobs):
+        for record in _records(ray, waiting, (url, options, how), jobs):
             if record.clip in seen:
                 continue
             seen.add(record.clip)

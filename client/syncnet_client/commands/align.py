@@ -10,7 +10,8 @@ import typer
 
 from syncnet_client.commands.connection import Connection, connection
 from syncnet_client.commands.groups import takes
-from syncnet_client.commands.options import ScoreArguments, score_arguments
+from syncnet_client.commands.options import options_of
+from syncnet_client.scoring.options import ScoreOptions
 
 if TYPE_CHECKING:
     from syncnet_client.align import Alignment
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["align"]
 
 
-@takes(how=score_arguments, server=connection)
+@takes(how=options_of(ScoreOptions), server=connection)
 def align(
     *,
     clip: Annotated[
@@ -32,7 +33,7 @@ def align(
         bool, typer.Option("--force", help="Write although a measurement speaks against it.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
-    how: ScoreArguments,
+    how: ScoreOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     server: Connection,
 ) -> None:
@@ -49,7 +50,7 @@ def align(
 
         def score(path: Path, name: str) -> SyncResult:
             with ClipMeter(name) as meter:
-                return client.score(path, name=name, progress=meter.update, **how)
+                return client.score(path, name=name, progress=meter.update, **how.keywords())
 
         alignment = align_clip(clip, out, score, force=force, overwrite=overwrite)
     if as_json:
@@ -60,12 +61,7 @@ def align(
 
 def _print(alignment: Alignment) -> None:
     for label, result in (("before", alignment.before), ("after", alignment.after)):
-        print(f"{label + ':':<8} {result.clip}: {_words(result)}")
+        print(f"{label + ':':<8} {result.clip}: {result.speaker.headline}")
     moves = {"audio": alignment.moves.audio, "video": alignment.moves.others}
     moved = [f"{name} {float(by * 1000):+g} ms" for name, by in moves.items() if by]
     print(f"{'moved:':<8} {', '.join(moved) or 'nothing'}")
-
-
-def _words(result: SyncResult) -> str:
-    trust = "trusted" if result.verdict.trusted else "not to be trusted"
-    return f"{result.speaker.meaning}, confidence {result.confidence:.2f}, {trust}"

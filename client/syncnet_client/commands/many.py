@@ -12,12 +12,13 @@ from syncnet_client.batch.threads import Tally, score_clips
 from syncnet_client.client import SyncNetClient
 from syncnet_client.commands.batch_meter import BatchMeter
 from syncnet_client.commands.failures import PROGRAM
-from syncnet_client.commands.options import ScoreArguments
 from syncnet_client.records.base import Output
 from syncnet_client.records.open import open_output
 from syncnet_client.records.record import Record
 from syncnet_client.scoring.clip import Progress
+from syncnet_client.scoring.options import ScoreOptions
 from syncnet_client.scoring.result import SyncResult
+from syncnet_client.scoring.verdict import headline
 
 __all__ = ["Engine", "local_engine", "score_many"]
 
@@ -36,13 +37,11 @@ class Engine(Protocol):
         ...
 
 
-def local_engine(
-    client: SyncNetClient, clips: list[str], arguments: ScoreArguments, jobs: int
-) -> Engine:
+def local_engine(client: SyncNetClient, clips: list[str], how: ScoreOptions, jobs: int) -> Engine:
     """Several clips at once in this process."""
 
     def score(clip: str, progress: Callable[[Progress], None]) -> SyncResult:
-        return client.score(clip, name=clip, progress=progress, **arguments)
+        return client.score(clip, name=clip, progress=progress, **how.keywords())
 
     def engine(
         emit: Callable[[Record], None],
@@ -92,11 +91,8 @@ def _print(record: Record, *, as_json: bool) -> None:
     if as_json:
         print(record.to_json(), flush=True)
     elif record.result is not None:
-        trust = "trusted" if record.result["verdict"]["trusted"] else "not to be trusted"
-        confidence = record.result["confidence"]
-        print(
-            f"{record.clip}: {record.result['meaning']}, confidence {confidence:.2f}, {trust}",
-            flush=True,
-        )
+        result = record.result
+        words = headline(result["meaning"], result["confidence"], result["verdict"]["trusted"])
+        print(f"{record.clip}: {words}", flush=True)
     if record.error is not None:
         print(f"{PROGRAM}: {record.error}", file=sys.stderr)

@@ -1,63 +1,60 @@
-"""The options that say how to score."""
+"""The options that say how to score or watch, made of the fields of the classes that hold them."""
 
 from __future__ import annotations
 
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import Field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from syncnet_client.commands.crop import CropOption, YunetOption, parse_crop
-from syncnet_client.contract import DEFAULT_CHUNK, DEFAULT_VSHIFT, MAX_VSHIFT
-from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE, DEFAULT_WINDOW_S
+from syncnet_client.scoring.options import Flag, ScoreOptions, WatchOptions
 
-if TYPE_CHECKING:
-    from syncnet_client.faces import CropMode
+__all__ = ["options_of"]
 
-__all__ = ["MinConfidenceOption", "ScoreArguments", "VshiftOption", "score_arguments"]
-
-VshiftOption = Annotated[
-    int,
-    typer.Option(min=0, max=MAX_VSHIFT, metavar="N", help="Frames (40 ms) searched to each side."),
-]
-MinConfidenceOption = Annotated[
-    float, typer.Option(metavar="C", help="Do not trust results below this confidence.")
-]
+T = TypeVar("T", ScoreOptions, WatchOptions)
 
 
-class ScoreArguments(TypedDict):
-    """The keyword arguments of ``SyncNetClient.score`` that say how to score."""
+def options_of(options: type[T]) -> Callable[..., T]:
+    """Give a function whose parameters are the command-line options of ``options``.
 
-    vshift: int
-    chunk: int
-    crop: CropMode
-    yunet: Path | None
-    window_s: float
-    min_confidence: float
-
-
-def score_arguments(
-    vshift: VshiftOption = DEFAULT_VSHIFT,
-    chunk: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Windows in one request; only affects speed.")
-    ] = DEFAULT_CHUNK,
-    crop: CropOption = "auto",
-    yunet: YunetOption = None,
-    window: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Look for drift over windows of this length.")
-    ] = DEFAULT_WINDOW_S,
-    min_confidence: MinConfidenceOption = DEFAULT_MIN_CONFIDENCE,
-) -> ScoreArguments:
-    """What the options of a command say about scoring.
-
-    Raises:
-        UsageError: ``crop`` is none of its forms.
+    It returns an instance of ``options``, and raises a ``UsageError`` for a value that cannot be
+    meant.
     """
-    return ScoreArguments(
-        vshift=vshift,
-        chunk=chunk,
-        crop=parse_crop(crop),
-        yunet=yunet,
-        window_s=window,
-        min_confidence=min_confidence,
+    flags: dict[str, Flag] = {each.name: each.metadata["flag"] for each in fields(options)}
+
+    def make(**values: Any) -> T:
+        for name, flag in flags.items():
+            if flag.parse is not None and isinstance(values[name], str):
+                values[name] = flag.parse(values[name])
+        return options(**values)
+
+    make.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [_parameter(each) for each in fields(options)], return_annotation=options
+    )
+    return make
+
+
+def _parameter(option: Field[Any]) -> inspect.Parameter:
+    flag: Flag = option.metadata["flag"]
+    kind: Any = str if flag.parse is not None else type(option.default)
+    if option.default is None:
+        kind = (Path if flag.existing_file else kind) | None
+    settings = typer.Option(
+        flag.name,
+        metavar=flag.metavar,
+        help=flag.help,
+        min=None if math.isinf(flag.least) else flag.least,
+        max=flag.most,
+        exists=flag.existing_file,
+        dir_okay=not flag.existing_file,
+    )
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=option.default,
+        annotation=Annotated[kind, settings],
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 from syncnet_client.batch.ray import score_clips_on_ray
 from syncnet_client.batch.threads import Tally
 from syncnet_client.commands.many import score_many
-from syncnet_client.commands.options import ScoreArguments
 from syncnet_client.records.base import Output
 from syncnet_client.records.open import open_output
 from syncnet_client.records.parquet import ParquetOutput
 from syncnet_client.records.record import Record
+from syncnet_client.scoring.options import ScoreOptions
 from syncnet_client.transport.grpc import GrpcOptions
 
 __all__ = ["score_many_on_ray"]
@@ -20,7 +20,7 @@ __all__ = ["score_many_on_ray"]
 
 def score_many_on_ray(
     clips: list[str],
-    arguments: ScoreArguments,
+    how: ScoreOptions,
     *,
     url: str,
     options: GrpcOptions,
@@ -48,7 +48,7 @@ def score_many_on_ray(
             emit,
             url=url,
             options=options,
-            arguments=dict(arguments),
+            how=how,
             address=address,
             jobs=jobs,
             done=done,

@@ -11,9 +11,10 @@ import typer
 
 from syncnet_client.commands.connection import Connection, connection
 from syncnet_client.commands.groups import takes
-from syncnet_client.commands.options import ScoreArguments, score_arguments
+from syncnet_client.commands.options import options_of
 from syncnet_client.defaults import DEFAULT_JOBS
 from syncnet_client.errors import UsageError
+from syncnet_client.scoring.options import ScoreOptions
 
 if TYPE_CHECKING:
     from syncnet_client.client import SyncNetClient
@@ -28,7 +29,7 @@ class EngineName(str, enum.Enum):
     RAY = "ray"
 
 
-@takes(how=score_arguments, server=connection)
+@takes(how=options_of(ScoreOptions), server=connection)
 def score(
     *,
     clips: Annotated[
@@ -39,7 +40,7 @@ def score(
             "(.jsonl, .csv or .parquet with a column named clip).",
         ),
     ],
-    how: ScoreArguments,
+    how: ScoreOptions,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per clip, each on one line.")
     ] = False,
@@ -124,7 +125,7 @@ def score(
 def _score_one(
     client: SyncNetClient,
     clip: str,
-    how: ScoreArguments,
+    how: ScoreOptions,
     as_json: bool,
     plot: Path | None,
     overlay: Path | None,
@@ -139,7 +140,7 @@ def _score_one(
     if overlay is not None:
         check_overlay(overlay)
     with ClipMeter(clip) as meter:
-        result = client.score(clip, progress=meter.update, **how)
+        result = client.score(clip, progress=meter.update, **how.keywords())
     if as_json:
         print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
     else:

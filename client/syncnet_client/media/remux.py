@@ -52,7 +52,8 @@ def plan_moves(shift: Fraction, *, audio_start: Fraction, video_start: Fraction)
 
     Args:
         shift: seconds by which the audio is to come later; negative: earlier.
-        audio_start, video_start: time stamps in seconds at which the streams begin.
+        audio_start: time stamp in seconds at which the audio begins.
+        video_start: the same of the video.
     """
     others = min(audio_start, video_start) - min(audio_start + shift, video_start)
     return Moves(audio=shift + others, others=others)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from syncnet_client.contract import FRAME_MS
 from syncnet_client.errors import SyncNetError, UsageError
 from syncnet_client.extras import require
 from syncnet_client.files import replacing
-from syncnet_client.scoring.curves import FRAME_MS
 from syncnet_client.scoring.result import SyncResult, TrackResult
 
 __all__ = ["PLOT_SUFFIXES", "check_plot", "plot_result"]
@@ -86,11 +86,9 @@ def plot_result(result: SyncResult, path: Path) -> None:
 
 
 def _title(result: SyncResult) -> str:
-    speaker = result.speaker
-    trust = "trusted" if speaker.verdict.trusted else "not to be trusted"
     # A dollar sign would begin a formula.
     name = Path(result.clip).name.replace("$", r"\$")
-    return f"{name}\n{speaker.meaning}, confidence {speaker.confidence:.2f}, {trust}"
+    return f"{name}\n{result.speaker.headline}"
 
 
 def _distances(track: TrackResult, axes: Any) -> None:
@@ -137,17 +135,17 @@ def _confidence(track: TrackResult, axes: Any) -> None:
 def _offsets(track: TrackResult, axes: Any) -> None:
     assert track.drift is not None
     for trusted, face, label in ((True, BLUE, "trusted"), (False, "white", "not trusted")):
-        windows = [window for window in track.drift.windows if window.trusted is trusted]
-        if windows:
-            middles = [(window.start_s + window.end_s) / 2 for window in windows]
-            axes.plot(middles, [window.offset_ms for window in windows], marker="o", markersize=5,
-                      color=BLUE, markerfacecolor=face, linestyle="none",
+        segments = [each for each in track.drift.segments if each.trusted is trusted]
+        if segments:
+            middles = [segment.middle_s for segment in segments]
+            axes.plot(middles, [segment.offset_ms for segment in segments], marker="o",
+                      markersize=5, color=BLUE, markerfacecolor=face, linestyle="none",
                       label=label)  # fmt: skip
     axes.axhline(track.offset_ms, color=VERMILION, linestyle="--", linewidth=1, label="whole clip")
     low, high = axes.get_ylim()
     room = max(0.0, 3 * FRAME_MS - (high - low)) / 2  # a steady offset should look steady
     axes.set_ylim(low - room, high + room)
-    axes.set_title(f"Offset in windows of {track.drift.window_s:g} s: {track.drift.text}")
+    axes.set_title(f"Offset in segments of {track.drift.segment_s:g} s: {track.drift.text}")
     axes.set_xlabel("time in the source (s)")
     axes.set_ylabel("offset (ms)")
     axes.set_xlim(track.frame_times[0], track.frame_times[-1])

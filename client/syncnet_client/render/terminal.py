@@ -1,4 +1,4 @@
-"""A result for people: a few lines that say what was found and whether to believe it."""
+"""A result for people: a few lines that say what was found and whether it can be trusted."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def print_result(result: SyncResult, console: Console | None = None) -> None:
     over_time = _shorten(speaker.frame_confidence_median, CURVE_COLUMNS)
     lines.add_row("over time", f"{_bars(over_time)}  confidence of the frames")
     if speaker.drift is not None:
-        count = len(speaker.drift.windows)
+        drift = speaker.drift
         lines.add_row(
-            "drift", f"{speaker.drift.text} ({count} windows of {speaker.drift.window_s:g} s)"
+            "drift", f"{drift.text} ({len(drift.segments)} segments of {drift.segment_s:g} s)"
         )
     for track in result.tracks[1:]:
         lines.add_row("other face", _other(track))
@@ -65,9 +65,9 @@ def _offset(track: TrackResult) -> Text:
 
 def _verdict(track: TrackResult) -> Text:
     if track.verdict.trusted:
-        return Text("trusted", style="green")
+        return Text(track.verdict.text, style="green")
     reasons = "; ".join(reason.text for reason in track.verdict.reasons)
-    return Text("not to be trusted: ", style="bold red").append(reasons, style="not bold")
+    return Text(f"{track.verdict.text}: ", style="bold red").append(reasons, style="not bold")
 
 
 def _other(track: TrackResult) -> str:

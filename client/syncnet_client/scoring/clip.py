@@ -1,8 +1,8 @@
-"""From decoded blocks to a result: crop, cut, ask the server, gather, judge."""
+"""A clip: gather its rows of distances, have them scored, judge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,51 +10,29 @@ import numpy.typing as npt
 
 from syncnet_client.chunks import Chunker, clip_windows
 from syncnet_client.contract import (
-    DEFAULT_CHUNK,
-    DEFAULT_VSHIFT,
+    FRAME_MS,
     FRAMES_PER_SECOND,
     MIN_FRAMES,
     SAMPLE_RATE,
     SAMPLES_PER_FRAME,
     WINDOW_FRAMES,
 )
-from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE, DEFAULT_WINDOW_S
-from syncnet_client.errors import ClipTooShortError, NoFaceError, UsageError
-from syncnet_client.faces import Box, CropEvent, Cropper, TrackEnd, TrackFrames
+from syncnet_client.defaults import MIN_SCORED_WINDOWS
+from syncnet_client.errors import ClipTooShortError, NoFaceError
+from syncnet_client.faces import Box, Cropper, TrackFrames
 from syncnet_client.media import Media
-from syncnet_client.scoring.curves import FRAME_MS, subframe_offset
-from syncnet_client.scoring.drift import Drift, OffsetWindow, analyse_drift
+from syncnet_client.scoring.curves import mean_curve, subframe_offset
+from syncnet_client.scoring.drift import Drift, Segment, analyse_drift
+from syncnet_client.scoring.feed import feed
+from syncnet_client.scoring.options import ScoreOptions
 from syncnet_client.scoring.result import SyncResult, TrackResult
-from syncnet_client.scoring.verdict import (
-    LEAST_WINDOWS,
-    Evidence,
-    audible,
-    judge,
-)
-from syncnet_client.transport.base import ChunkAnswer, Metrics, Transport, send_all
+from syncnet_client.scoring.verdict import Evidence, audible, judge
+from syncnet_client.transport.base import ChunkAnswer, SegmentMetrics, Transport
 
-__all__ = ["Progress", "ScoreOptions", "score_media"]
+__all__ = ["Progress", "score_media"]
 
-
-@dataclass(frozen=True)
-class ScoreOptions:
-    """How to score.
-
-    Attributes:
-        vshift: audio shifts compared to each side, in frames.
-        chunk: windows in one request; changes speed and memory, never the result.
-        window_s: length of the windows in which drift is looked for, in seconds.
-        min_confidence: results below are not trusted.
-    """
-
-    vshift: int = DEFAULT_VSHIFT
-    chunk: int = DEFAULT_CHUNK
-    window_s: float = DEFAULT_WINDOW_S
-    min_confidence: float = DEFAULT_MIN_CONFIDENCE
-
-    def __post_init__(self) -> None:
-        if self.window_s < LEAST_WINDOWS / FRAMES_PER_SECOND:
-            raise UsageError(f"window_s must be at least 1 second, not {self.window_s:g}")
+# Clips that follow each other on one connection ask once between them which weights answer.
+VERSIONS_MAX_AGE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -88,10 +66,9 @@ class _Track:
 
 
 class _Gathering:
-    """One clip on its way through the server."""
+    """A ``Collector`` that keeps all rows of a clip."""
 
-    def __init__(self, options: ScoreOptions) -> None:
-        self.chunker = Chunker(vshift=options.vshift, chunk=options.chunk)
+    def __init__(self) -> None:
         self.tracks: dict[int, _Track] = {}
         self.windows = 0
         self._sound: list[npt.NDArray[np.bool_]] = []
@@ -101,26 +78,18 @@ class _Gathering:
         """Whether there is sound in each frame of the clip."""
         return np.concatenate([np.zeros(0, np.bool_), *self._sound])
 
-    def take_block(self, frames: int, samples: npt.NDArray[np.int16]) -> None:
-        self.chunker.push_clip(frames, samples)
+    def take_samples(self, samples: npt.NDArray[np.int16]) -> None:
         self._sound.append(audible(samples))
 
-    def take_events(self, events: Iterable[CropEvent]) -> None:
-        for event in events:
-            if isinstance(event, TrackEnd):
-                self.chunker.end_track(event.track)
-            elif isinstance(event, TrackFrames):
-                first = event.frames[0].index
-                track = self.tracks.setdefault(event.track, _Track(first))
-                track.times += [float(frame.time) for frame in event.frames]
-                track.boxes += [frame.box for frame in event.frames]
-                track.detected += [frame.detected for frame in event.frames]
-                self.chunker.push_frames(event.track, first, (f.image for f in event.frames))
+    def take_frames(self, event: TrackFrames) -> None:
+        track = self.tracks.setdefault(event.track, _Track(event.frames[0].index))
+        track.times += [float(frame.time) for frame in event.frames]
+        track.boxes += [frame.box for frame in event.frames]
+        track.detected += [frame.detected for frame in event.frames]
 
-    def take_answers(self, answers: Iterable[ChunkAnswer]) -> None:
-        for answer in answers:
-            self.tracks[answer.track].rows[answer.first_window] = answer.distances
-            self.windows += len(answer.distances)
+    def take_answer(self, answer: ChunkAnswer) -> None:
+        self.tracks[answer.track].rows[answer.first_window] = answer.distances
+        self.windows += len(answer.distances)
 
 
 def score_media(
@@ -146,26 +115,24 @@ def score_media(
         MediaError, NoFaceError, ClipTooShortError: the clip cannot be scored.
         ServerError: the server cannot score it.
     """
-    gathering = _Gathering(options)
-    versions = transport.model_versions()
+    chunker = Chunker(vshift=options.vshift, chunk=options.chunk)
+    gathering = _Gathering()
+    versions = transport.model_versions(max_age_s=VERSIONS_MAX_AGE_S)
     duration = media.info.duration
     total_frames = None if duration is None else round(duration * FRAMES_PER_SECOND)
     with transport.open_stream() as stream:
-        for block in media:
-            gathering.take_block(len(block.frames), block.samples)
-            gathering.take_events(cropper.push(block.frames))
-            send_all(stream, gathering.chunker.ready())
-            gathering.take_answers(stream.received())
-            if progress is not None:
-                progress(Progress(gathering.chunker.frames, gathering.windows, total_frames))
-        _check_length(name, gathering.chunker)
-        gathering.take_events(_flush(name, cropper))
-        send_all(stream, gathering.chunker.finish())
-        gathering.take_answers(stream.finish())
-
+        try:
+            for _ in feed(media, cropper, chunker, stream, gathering):
+                if progress is not None:
+                    progress(Progress(chunker.frames, gathering.windows, total_frames))
+        except NoFaceError as error:
+            _check_length(name, chunker)
+            raise NoFaceError(f"{name}: {error}") from error
+    _check_length(name, chunker)
     if gathering.windows == 0:
         raise NoFaceError(f"{name}: no face stays in view for {MIN_FRAMES} frames with sound")
-    frames, samples = gathering.chunker.frames, gathering.chunker.samples
+
+    frames, samples = chunker.frames, chunker.samples
     sound = gathering.sound
     clip_rows = clip_windows(frames, samples)
     tracks = [
@@ -185,7 +152,7 @@ def score_media(
             "while it scored this clip"
         )
     # Means over a few windows are confident by chance: such tracks come after all others.
-    tracks.sort(key=lambda t: (t.windows >= LEAST_WINDOWS, t.confidence), reverse=True)
+    tracks.sort(key=lambda t: (t.windows >= MIN_SCORED_WINDOWS, t.confidence), reverse=True)
     return SyncResult(
         clip=name,
         tracks=tuple(tracks),
@@ -204,13 +171,6 @@ def _check_length(name: str, clip: Chunker) -> None:
             f"{clip.samples // SAMPLES_PER_FRAME} of audio at 25 a second, and at least "
             f"{MIN_FRAMES} of both are needed"
         )
-
-
-def _flush(name: str, cropper: Cropper) -> list[CropEvent]:
-    try:
-        return cropper.flush()
-    except NoFaceError as error:
-        raise NoFaceError(f"{name}: {error}") from error
 
 
 def _length_warning(frames: int, samples: int) -> list[str]:
@@ -234,18 +194,23 @@ def _measure(
 ) -> TrackResult:
     distances = track.distances()
     windows = len(distances)
-    metrics = transport.measure(distances, "clip")
+    segment = round(options.segment_s * FRAMES_PER_SECOND)
+    segmented = windows >= 2 * segment
+    metrics = transport.measure(distances, "clip", segment_windows=segment if segmented else 0)
     frame_times = np.array(track.times)
     middles = frame_times[WINDOW_FRAMES // 2 :][:windows] + FRAME_MS / 2000
-    drift = _drift(transport, options, distances, middles)
-    seen = slice(track.first_frame, track.first_frame + windows + WINDOW_FRAMES)
-    evidence = Evidence(
-        offset=metrics.offset,
+    drift: Drift | None = None
+    if segmented:
+        segments = [
+            _segment(each, slice(each.start, each.start + segment), distances, middles, options)
+            for each in metrics.segments
+        ]
+        drift = analyse_drift(segments, options.segment_s)
+    evidence = Evidence.gather(
+        metrics,
         vshift=options.vshift,
-        confidence=metrics.confidence,
-        windows=windows,
-        audible=float(sound[seen].mean()),
-        detected=float(np.mean(track.detected)),
+        sound=sound[track.first_frame : track.first_frame + windows + WINDOW_FRAMES],
+        detected=track.detected,
         covered=windows / clip_rows,
         drift=drift,
     )
@@ -255,7 +220,7 @@ def _measure(
         offset_frames=metrics.offset,
         confidence=metrics.confidence,
         min_distance=metrics.min_distance,
-        mean_distances=_mean(distances),
+        mean_distances=mean_curve(distances),
         distances=distances,
         frame_confidence=metrics.frame_confidence,
         times=middles,
@@ -267,43 +232,20 @@ def _measure(
     )
 
 
-def _drift(
-    transport: Transport,
-    options: ScoreOptions,
+def _segment(
+    metrics: SegmentMetrics,
+    part: slice,
     distances: npt.NDArray[np.float32],
     times: npt.NDArray[np.float64],
-) -> Drift | None:
-    """Offsets of equal windows of rows; the last one reaches back to be as long as the others."""
-    size = round(options.window_s * FRAMES_PER_SECOND)
-    last = len(distances) - size
-    if last < size:
-        return None
-    windows = []
-    for first in [*range(0, last, size), last]:
-        rows = distances[first : first + size]
-        metrics = transport.measure(rows, "chunk")
-        windows.append(_offset_window(metrics, rows, times[first : first + size], options))
-    return analyse_drift(windows, options.window_s)
-
-
-def _offset_window(
-    metrics: Metrics,
-    rows: npt.NDArray[np.float32],
-    times: npt.NDArray[np.float64],
     options: ScoreOptions,
-) -> OffsetWindow:
-    between_frames = subframe_offset(_mean(rows))
+) -> Segment:
+    between_frames = subframe_offset(mean_curve(distances[part]))
     at_edge = abs(metrics.offset) == options.vshift > 0
-    return OffsetWindow(
-        start_s=float(times[0]),
-        end_s=float(times[-1]),
+    return Segment(
+        start_s=float(times[part][0]),
+        end_s=float(times[part][-1]),
         offset_frames=metrics.offset,
         offset_ms=FRAME_MS * (metrics.offset if between_frames is None else between_frames),
         confidence=metrics.confidence,
         trusted=metrics.confidence >= options.min_confidence and not at_edge,
     )
-
-
-def _mean(distances: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    mean: npt.NDArray[np.float32] = distances.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return mean

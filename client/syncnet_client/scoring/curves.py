@@ -10,12 +10,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from syncnet_client.contract import FRAMES_PER_SECOND
+__all__ = [
+    "DECIMALS",
+    "MEDIAN_WINDOWS",
+    "mean_curve",
+    "median_filter",
+    "offset_in_words",
+    "subframe_offset",
+]
 
-__all__ = ["FRAME_MS", "MEDIAN_WINDOWS", "median_filter", "subframe_offset"]
+DECIMALS = 6  # of float32 values in JSON: more digits would be noise
 
-FRAME_MS = 1000 // FRAMES_PER_SECOND  # 40
 MEDIAN_WINDOWS = 9  # as published
+
+
+def mean_curve(distances: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Mean distance at every shift, float32 [2*vshift+1], of rows [K, 2*vshift+1]."""
+    mean: npt.NDArray[np.float32] = distances.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
 
 
 def median_filter(
@@ -50,3 +62,11 @@ def subframe_offset(mean_distances: npt.NDArray[np.floating[Any]]) -> float | No
     if curvature <= 0:
         return None
     return len(mean_distances) // 2 - best - (before - after) / (2 * curvature)
+
+
+def offset_in_words(offset_ms: float) -> str:
+    """The meaning of an offset, as in "the audio is 120 ms ahead of the video"."""
+    if offset_ms == 0:
+        return "audio and video are in sync"
+    direction = "ahead of" if offset_ms > 0 else "behind"
+    return f"the audio is {abs(offset_ms):g} ms {direction} the video"

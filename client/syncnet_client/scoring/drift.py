@@ -1,35 +1,36 @@
 """Whether the offset of a long clip stays, runs away steadily, or changes at one moment.
 
-The clip's rows of distances are scored in windows of some seconds each, by the server. Here the
-offsets of these windows, read between whole frames, are compared with three explanations: one
-offset; a straight line, as of clocks that run at different speeds; two offsets with a jump
-between, as of an edit. An explanation holds if it comes within a frame of 9 windows in 10, so
-that a window without speech does not spoil it. What changes by less than a frame is constant.
+The server scores segments of some seconds each. Their offsets, read between whole frames, are
+compared with three explanations: one offset; a straight line, as of clocks that run at different
+speeds; two offsets with a jump between, as of an edit. An explanation holds if it comes within a
+frame of 9 segments in 10, so that a segment without speech does not spoil it. A change of less
+than a frame is no change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from syncnet_client.scoring.curves import FRAME_MS
+from syncnet_client.contract import FRAME_MS
+from syncnet_client.scoring.curves import DECIMALS
 
-__all__ = ["Drift", "DriftKind", "OffsetWindow", "analyse_drift"]
+__all__ = ["Drift", "DriftKind", "Segment", "analyse_drift"]
 
 DriftKind = Literal["constant", "drift", "jump", "unsteady", "unknown"]
 
 CLOSE_MS = FRAME_MS  # the resolution of the measurement
 HOLDS_FOR = 0.9  # of the trusted windows
-LEAST_WINDOWS = 3  # any two offsets lie on a line
+LEAST_SEGMENTS = 3  # any two offsets lie on a line
 
 
 @dataclass(frozen=True)
-class OffsetWindow:
-    """The offset of one window of time.
+class Segment:
+    """The offset of one segment of a clip.
 
     Attributes:
         start_s, end_s: on the source's clock.
@@ -46,6 +47,21 @@ class OffsetWindow:
     confidence: float
     trusted: bool
 
+    @property
+    def middle_s(self) -> float:
+        """The middle of the segment."""
+        return (self.start_s + self.end_s) / 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """All in types that JSON knows."""
+        return {
+            **asdict(self),
+            "start_s": round(self.start_s, 3),
+            "end_s": round(self.end_s, 3),
+            "offset_ms": round(self.offset_ms, 1),
+            "confidence": round(self.confidence, DECIMALS),
+        }
+
 
 @dataclass(frozen=True)
 class Drift:
@@ -53,35 +69,47 @@ class Drift:
 
     Attributes:
         kind: ``constant``, ``drift`` (steady), ``jump`` (once), ``unsteady`` (none of these), or
-            ``unknown`` (fewer than 3 windows can be trusted).
-        window_s: length of the windows.
-        windows: the offset of each.
+            ``unknown`` (fewer than 3 segments can be trusted).
+        segment_s: length of the segments.
+        segments: the offset of each.
         ms_per_minute: slope, when the kind is ``drift``.
         jump_s: when the offset changes, if the kind is ``jump``.
         text: the same in words.
     """
 
     kind: DriftKind
-    window_s: float
-    windows: tuple[OffsetWindow, ...]
+    segment_s: float
+    segments: tuple[Segment, ...]
     ms_per_minute: float | None
     jump_s: float | None
     text: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """All in types that JSON knows."""
+        slope, jump = self.ms_per_minute, self.jump_s
+        return {
+            "kind": self.kind,
+            "text": self.text,
+            "ms_per_minute": None if slope is None else round(slope, 1),
+            "jump_s": None if jump is None else round(jump, 3),
+            "segment_s": self.segment_s,
+            "segments": [segment.to_dict() for segment in self.segments],
+        }
 
-def analyse_drift(windows: Sequence[OffsetWindow], window_s: float) -> Drift:
-    """Tell which explanation fits the offsets of the trusted windows."""
-    trusted = [window for window in windows if window.trusted]
+
+def analyse_drift(segments: Sequence[Segment], segment_s: float) -> Drift:
+    """Tell which explanation fits the offsets of the trusted segments."""
+    trusted = [segment for segment in segments if segment.trusted]
 
     def result(
         kind: DriftKind, text: str, *, slope: float | None = None, jump_s: float | None = None
     ) -> Drift:
-        return Drift(kind, window_s, tuple(windows), slope, jump_s, text)
+        return Drift(kind, segment_s, tuple(segments), slope, jump_s, text)
 
-    if len(trusted) < LEAST_WINDOWS:
-        return result("unknown", f"only {len(trusted)} of {len(windows)} windows can be trusted")
-    times = np.array([(window.start_s + window.end_s) / 2 for window in trusted])
-    offsets = np.array([window.offset_ms for window in trusted])
+    if len(trusted) < LEAST_SEGMENTS:
+        return result("unknown", f"only {len(trusted)} of {len(segments)} segments can be trusted")
+    times = np.array([segment.middle_s for segment in trusted])
+    offsets = np.array([segment.offset_ms for segment in trusted])
 
     slope = _median_slope(times, offsets)  # ms/s
     line = slope * times + np.median(offsets - slope * times)

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from syncnet_client.contract import FRAMES_PER_SECOND
-from syncnet_client.scoring.curves import FRAME_MS, median_filter, subframe_offset
+from syncnet_client.contract import FRAME_MS, FRAMES_PER_SECOND
+from syncnet_client.scoring.curves import (
+    DECIMALS,
+    median_filter,
+    offset_in_words,
+    subframe_offset,
+)
 from syncnet_client.scoring.drift import Drift
-from syncnet_client.scoring.verdict import Verdict
+from syncnet_client.scoring.verdict import Verdict, headline
 
-__all__ = ["SyncResult", "TrackResult", "offset_in_words"]
-
-DECIMALS = 6  # of float32 values in JSON: more digits would be noise
-
-
-def offset_in_words(offset_ms: float) -> str:
-    """The meaning of an offset, as in "the audio is 120 ms ahead of the video"."""
-    if offset_ms == 0:
-        return "audio and video are in sync"
-    direction = "ahead of" if offset_ms > 0 else "behind"
-    return f"the audio is {abs(offset_ms):g} ms {direction} the video"
+__all__ = ["SyncResult", "TrackResult"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +41,7 @@ class TrackResult:
         frame_times: float64 [frames], time stamp of each frame of the track on that clock.
         boxes: float32 [frames, 4], what was cut out: x, y, width, height in source pixels.
         detected: bool [frames], whether the detector saw the face there or it was interpolated.
-        drift: how the offset develops; None for clips of less than two windows of drift.
+        drift: how the offset develops; None for clips of less than two segments.
         verdict: whether to trust the offset.
     """
 
@@ -79,6 +74,11 @@ class TrackResult:
     def meaning(self) -> str:
         """The offset in words."""
         return offset_in_words(self.offset_ms)
+
+    @property
+    def headline(self) -> str:
+        """The offset in words, the confidence and the verdict, in one line."""
+        return headline(self.meaning, self.confidence, self.verdict.trusted)
 
     @property
     def estimate_ms(self) -> float | None:
@@ -121,12 +121,12 @@ class TrackResult:
             "min_distance": round(self.min_distance, DECIMALS),
             "lse_c": round(self.lse_c, DECIMALS),
             "lse_d": round(self.lse_d, DECIMALS),
-            "verdict": _verdict(self.verdict),
+            "verdict": self.verdict.to_dict(),
             "mean_distances": _rounded(self.mean_distances),
             "times": _rounded(self.times),
             "frame_confidence": _rounded(self.frame_confidence),
             "frame_confidence_median": _rounded(self.frame_confidence_median),
-            "drift": None if self.drift is None else _drift(self.drift),
+            "drift": None if self.drift is None else self.drift.to_dict(),
         }
 
 
@@ -200,33 +200,6 @@ class SyncResult:
             "warnings": list(self.warnings),
             "other_tracks": [track.to_dict() for track in self.tracks[1:]],
         }
-
-
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    reasons = [asdict(reason) for reason in verdict.reasons]
-    return {"trusted": verdict.trusted, "reasons": reasons}
-
-
-def _drift(drift: Drift) -> dict[str, Any]:
-    slope, jump = drift.ms_per_minute, drift.jump_s
-    windows = [
-        {
-            **asdict(window),
-            "start_s": round(window.start_s, 3),
-            "end_s": round(window.end_s, 3),
-            "offset_ms": round(window.offset_ms, 1),
-            "confidence": round(window.confidence, DECIMALS),
-        }
-        for window in drift.windows
-    ]
-    return {
-        "kind": drift.kind,
-        "text": drift.text,
-        "ms_per_minute": None if slope is None else round(slope, 1),
-        "jump_s": None if jump is None else round(jump, 3),
-        "window_s": drift.window_s,
-        "windows": windows,
-    }
 
 
 def _rounded(values: npt.NDArray[np.floating[Any]]) -> list[float]:

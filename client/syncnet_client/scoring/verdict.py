@@ -1,26 +1,33 @@
-"""Whether a measured offset should be believed, and if not, why."""
+"""Whether a measured offset can be trusted, and if not, why."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
-from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE
+from syncnet_client.defaults import DEFAULT_MIN_CONFIDENCE, MIN_SCORED_WINDOWS
 from syncnet_client.scoring.drift import Drift
+from syncnet_client.transport.base import Metrics
 
-__all__ = ["Evidence", "Reason", "ReasonCode", "Verdict", "audible", "judge"]
+__all__ = [
+    "Evidence",
+    "Reason",
+    "ReasonCode",
+    "Verdict",
+    "audible",
+    "headline",
+    "judge",
+    "trust_in_words",
+]
 
 ReasonCode = Literal[
     "low_confidence", "edge_of_range", "silence", "too_short", "face_lost", "offset_changes"
 ]
-
-# Means over fewer windows are carried by single sounds: the published accuracy for one window of
-# 5 frames is 76 %, for 15 frames 96 % (Chung, Chung & Kang, 2019).
-LEAST_WINDOWS = FRAMES_PER_SECOND  # 1 s
 
 # Speech is recorded at -30 to -15 dB below full scale, the noise of a quiet room near -60.
 SILENCE_DBFS = -55.0
@@ -48,6 +55,32 @@ class Verdict:
     trusted: bool
     reasons: tuple[Reason, ...]
 
+    @property
+    def text(self) -> str:
+        """``trusted`` or ``not to be trusted``, without the reasons."""
+        return trust_in_words(self.trusted)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All in types that JSON knows."""
+        reasons = [asdict(reason) for reason in self.reasons]
+        return {"trusted": self.trusted, "reasons": reasons}
+
+
+def trust_in_words(trusted: bool) -> str:
+    """How a verdict is named wherever people read it."""
+    return "trusted" if trusted else "not to be trusted"
+
+
+def headline(meaning: str, confidence: float, trusted: bool) -> str:
+    """A result in one line, wherever there is room for no more.
+
+    Args:
+        meaning: the offset in words.
+        confidence: of the result.
+        trusted: what the verdict says.
+    """
+    return f"{meaning}, confidence {confidence:.2f}, {trust_in_words(trusted)}"
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -73,6 +106,38 @@ class Evidence:
     covered: float
     drift: Drift | None
 
+    @classmethod
+    def gather(
+        cls,
+        metrics: Metrics,
+        *,
+        vshift: int,
+        sound: Sequence[bool] | npt.NDArray[np.bool_],
+        detected: Sequence[bool] | npt.NDArray[np.bool_],
+        covered: float = 1.0,
+        drift: Drift | None = None,
+    ) -> Evidence:
+        """Put together what is known of a track, or of a part of it.
+
+        Args:
+            metrics: what the server said about its windows.
+            vshift: frames searched to each side.
+            sound: for each of its frames, whether there is sound.
+            detected: for each of its frames, whether the detector saw the face.
+            covered: share of the clip's frames that the track has.
+            drift: how the offset develops, where that was looked for.
+        """
+        return cls(
+            offset=metrics.offset,
+            vshift=vshift,
+            confidence=metrics.confidence,
+            windows=len(metrics.frame_confidence),
+            audible=float(np.mean(sound)),
+            detected=float(np.mean(detected)),
+            covered=covered,
+            drift=drift,
+        )
+
 
 def judge(evidence: Evidence, min_confidence: float = DEFAULT_MIN_CONFIDENCE) -> Verdict:
     """Collect the reasons for distrust; without any, the result is trusted."""
@@ -83,7 +148,7 @@ def judge(evidence: Evidence, min_confidence: float = DEFAULT_MIN_CONFIDENCE) ->
 
     if evidence.audible < LEAST_AUDIBLE:
         doubt("silence", f"there is sound in only {evidence.audible:.0%} of the time")
-    if evidence.windows < LEAST_WINDOWS:
+    if evidence.windows < MIN_SCORED_WINDOWS:
         seconds = evidence.windows / FRAMES_PER_SECOND
         doubt("too_short", f"only {seconds:.1f} s can be compared; at least 1 s is needed")
     if evidence.detected < LEAST_DETECTED:

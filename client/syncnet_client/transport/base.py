@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from syncnet_client.chunks import Chunk
 
-__all__ = ["ChunkAnswer", "ChunkStream", "Metrics", "Scope", "Transport", "send_all"]
+__all__ = ["ChunkAnswer", "ChunkStream", "Metrics", "Scope", "SegmentMetrics", "Transport"]
 
 Scope = Literal["clip", "chunk"]
 
@@ -29,6 +29,21 @@ class ChunkAnswer:
     distances: npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class SegmentMetrics:
+    """What ``sync_metrics`` says about one segment of the rows.
+
+    Attributes:
+        start: index of its first row.
+        offset: frames; positive when the audio is ahead of the video.
+        confidence: median minus minimum of the segment's mean distances.
+    """
+
+    start: int
+    offset: int
+    confidence: float
+
+
 @dataclass(frozen=True, eq=False)
 class Metrics:
     """What the model ``sync_metrics`` says about a number of rows of distances.
@@ -38,12 +53,14 @@ class Metrics:
         confidence: median minus minimum of the mean distances (LSE-C).
         min_distance: minimum of the mean distances (LSE-D).
         frame_confidence: float32 [K].
+        segments: the same of equal segments of the rows, where that was asked for.
     """
 
     offset: int
     confidence: float
     min_distance: float
     frame_confidence: npt.NDArray[np.float32]
+    segments: tuple[SegmentMetrics, ...] = ()
 
 
 class ChunkStream(Protocol):
@@ -75,17 +92,11 @@ class ChunkStream(Protocol):
     ) -> None: ...
 
 
-def send_all(stream: ChunkStream, chunks: Iterable[Chunk]) -> None:
-    """Send chunks one by one; the caller then holds none, as the variable of its own loop would."""
-    for chunk in chunks:
-        stream.send(chunk)
-
-
 class Transport(Protocol):
     """A way to a server. Several threads may use it at once, each with a stream of its own."""
 
     def check_ready(self) -> None:
-        """Make sure that the server can score, without patience.
+        """Make sure that the server can score, in one attempt.
 
         Raises:
             ServerUnavailableError: nothing answers.
@@ -93,18 +104,28 @@ class Transport(Protocol):
         """
         ...
 
-    def model_versions(self) -> dict[str, str]:
-        """The versions of the weights that answer now, ``{"video_tower": "2", ...}``."""
+    def model_versions(self, *, max_age_s: float = 0) -> dict[str, str]:
+        """The versions of the weights that answer, ``{"video_tower": "2", ...}``.
+
+        Args:
+            max_age_s: an answer of the server that is no older will do; 0 asks anew.
+        """
         ...
 
     def open_stream(self) -> ChunkStream:
         """Start a conversation about one clip."""
         ...
 
-    def measure(self, distances: npt.NDArray[np.float32], scope: Scope) -> Metrics:
-        """Ask ``sync_metrics`` about rows of distances, float32 [K, 2*vshift+1].
+    def measure(
+        self, distances: npt.NDArray[np.float32], scope: Scope, *, segment_windows: int = 0
+    ) -> Metrics:
+        """Ask ``sync_metrics`` about rows of distances, in one request.
 
-        ``scope`` tells the server's statistics whether these are all rows of a clip or some.
+        Args:
+            distances: float32 [K, 2*vshift+1].
+            scope: tells the server's statistics whether these are all rows of a clip or some.
+            segment_windows: rows of a segment; all segments have the same length, the last one
+                reaches back. 0: no segments.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,19 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import MAX_GRPC_MESSAGE_SIZE, service_pb2, service_pb2_grpc
 
+from syncnet_client.contract import SYNCNET
 from syncnet_client.defaults import (
     DEFAULT_IN_FLIGHT,
-    DEFAULT_PATIENCE_S,
+    DEFAULT_RETRY_TIMEOUT_S,
     DEFAULT_TIMEOUT_S,
 )
 from syncnet_client.errors import ModelNotReadyError, ServerUnavailableError, UsageError
 from syncnet_client.transport.base import ChunkStream, Metrics, Scope
-from syncnet_client.transport.messages import (
-    REQUIRED_MODELS,
-    WEIGHTED_MODELS,
-    metrics_request,
-    metrics_response,
-)
+from syncnet_client.transport.messages import metrics_request, metrics_response
 from syncnet_client.transport.retry import Backoff, Failure, Kind
 from syncnet_client.transport.shared_memory import SharedMemory
 from syncnet_client.transport.spread import SpreadStream
@@ -49,8 +46,8 @@ class GrpcOptions:
         streams: spread a clip's chunks over so many streams. Behind a balancer each may end at
             another server; a stream has its share of `in_flight`, one chunk at least.
         timeout_s: how long a chunk in flight may take; under load it waits for others.
-        patience_s: how long failures that may pass are met with new attempts, counted from the
-            last answer. The default leaves a server the time to restart.
+        retry_timeout_s: how long requests that failed are sent again, if the failure may pass,
+            counted from the last answer. The default leaves a server the time to restart.
         tls: encrypt the connection; implied by the three files.
         ca: PEM file with the certificates to trust; the system's when not given.
         cert: PEM file with the client's certificate chain.
@@ -62,7 +59,7 @@ class GrpcOptions:
     in_flight: int = DEFAULT_IN_FLIGHT
     streams: int = 1
     timeout_s: float = DEFAULT_TIMEOUT_S
-    patience_s: float = DEFAULT_PATIENCE_S
+    retry_timeout_s: float = DEFAULT_RETRY_TIMEOUT_S
     tls: bool = False
     ca: Path | None = None
     cert: Path | None = None
@@ -75,8 +72,8 @@ class GrpcOptions:
             raise UsageError(f"in_flight must be at least 1, not {self.in_flight}")
         if self.streams < 1:
             raise UsageError(f"streams must be at least 1, not {self.streams}")
-        if self.timeout_s <= 0 or self.patience_s < 0:
-            raise UsageError("timeout_s must be positive and patience_s must not be negative")
+        if self.timeout_s <= 0 or self.retry_timeout_s < 0:
+            raise UsageError("timeout_s must be positive and retry_timeout_s must not be negative")
         if (self.cert is None) != (self.key is None):
             raise UsageError("a client certificate needs its key, and a key its certificate")
 
@@ -101,6 +98,9 @@ class GrpcTransport:
         self._options = options or GrpcOptions()
         self._metadata = [(k.lower(), v) for k, v in self._options.headers.items()]
         self._closed = threading.Event()
+        self._asking_versions = threading.Lock()
+        self._versions: dict[str, str] | None = None
+        self._versions_at = 0.0  # time.monotonic() of the answer
         self._channel = _open_channel(url, self._options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         is_local = _LOOPBACK.match(url) is not None
@@ -110,8 +110,9 @@ class GrpcTransport:
         )
 
     def check_ready(self) -> None:
+        """Make sure that the server can score; see ``Transport``."""
         try:
-            for model in REQUIRED_MODELS:
+            for model in SYNCNET.required_models:
                 request = service_pb2.ModelReadyRequest(name=model)
                 if not self._ask("ModelReady", request).ready:
                     raise ModelNotReadyError(self._why_not_ready(model))
@@ -121,28 +122,54 @@ class GrpcTransport:
                 f"({Failure.of_rpc(error).sentence})"
             ) from error
 
-    def model_versions(self) -> dict[str, str]:
-        versions = {}
-        for model in WEIGHTED_MODELS:
-            request = service_pb2.ModelMetadataRequest(name=model)
-            metadata = self._patiently(self._stub.ModelMetadata, request, CHECK_TIMEOUT_S)
-            versions[model] = max(metadata.versions, key=int)  # the ensemble takes the newest
-        return versions
+    def model_versions(self, *, max_age_s: float = 0) -> dict[str, str]:
+        """The versions of the weights that answer; see ``Transport``."""
+        with self._asking_versions:
+            if self._versions is None or time.monotonic() - self._versions_at > max_age_s:
+                self._versions = self._ask_versions()
+                self._versions_at = time.monotonic()
+            return dict(self._versions)
 
     def open_stream(self) -> ChunkStream:
+        """Start a conversation about one clip, over as many streams as the options say."""
         streams = [self._open_stream() for _ in range(self._options.streams)]
         return streams[0] if len(streams) == 1 else SpreadStream(streams)
 
-    def measure(self, distances: npt.NDArray[np.float32], scope: Scope) -> Metrics:
-        return metrics_response(self._infer(metrics_request(distances, scope)))
+    def measure(
+        self, distances: npt.NDArray[np.float32], scope: Scope, *, segment_windows: int = 0
+    ) -> Metrics:
+        """Ask ``sync_metrics`` about rows of distances; see ``Transport``."""
+        response = self._infer(metrics_request(distances, scope, segment_windows))
+        return metrics_response(response, segments=segment_windows > 0)
 
     def close(self) -> None:
+        """Close the connection and end what other threads are doing with it."""
         self._closed.set()
         self._shared_memory.close()
         self._channel.close()
 
+    def _ask_versions(self) -> dict[str, str]:
+        """The newest version of each tower: the one that the ensemble takes.
+
+        One call if the server tells what its repository holds; many keep that to themselves.
+        """
+        try:
+            index = self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest(ready=True))
+        except grpc.RpcError:
+            index = service_pb2.RepositoryIndexResponse()
+        ready: dict[str, list[str]] = {tower: [] for tower in SYNCNET.towers}
+        for entry in index.models:
+            if entry.name in ready and entry.version:
+                ready[entry.name].append(entry.version)
+        for tower, versions in ready.items():
+            if not versions:
+                request = service_pb2.ModelMetadataRequest(name=tower)
+                metadata = self._retried(self._stub.ModelMetadata, request, CHECK_TIMEOUT_S)
+                versions += metadata.versions
+        return {tower: max(versions, key=int) for tower, versions in ready.items()}
+
     def _backoff(self) -> Backoff:
-        return Backoff(self._options.patience_s, self._url, sleep=self._sleep)
+        return Backoff(self._options.retry_timeout_s, self._url, sleep=self._sleep)
 
     def _sleep(self, seconds: float) -> None:
         self._closed.wait(seconds)
@@ -167,13 +194,19 @@ class GrpcTransport:
         )
 
     def _infer(self, request: Any) -> Any:
-        return self._patiently(self._stub.ModelInfer, request, self._options.timeout_s)
+        return self._retried(self._stub.ModelInfer, request, self._options.timeout_s)
 
     def _ask(self, method: str, request: Any, timeout_s: float = CHECK_TIMEOUT_S) -> Any:
-        call = getattr(self._stub, method)
-        return call(request, metadata=self._metadata, timeout=timeout_s)
+        return self._invoke(getattr(self._stub, method), request, timeout_s)
 
-    def _patiently(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
+    def _invoke(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
+        try:
+            return call(request, metadata=self._metadata, timeout=timeout_s)
+        except ValueError:  # what gRPC raises if another thread closes the channel meanwhile
+            self._require_open()
+            raise
+
+    def _retried(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
         backoff = self._backoff()
         doubtful_attempts = 0
         while isinstance(answer := self._attempt(call, request, timeout_s), Failure):
@@ -184,7 +217,7 @@ class GrpcTransport:
     def _attempt(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
         self._require_open()
         try:
-            return call(request, metadata=self._metadata, timeout=timeout_s)
+            return self._invoke(call, request, timeout_s)
         except grpc.RpcError as error:
             return Failure.of_rpc(error)
 

@@ -10,26 +10,18 @@ from tritonclient.grpc import InferResult, service_pb2
 from tritonclient.utils import np_to_triton_dtype
 
 from syncnet_client.chunks import Chunk
+from syncnet_client.contract import SYNCNET
 from syncnet_client.errors import InferenceError
-from syncnet_client.transport.base import Metrics, Scope
+from syncnet_client.transport.base import Metrics, Scope, SegmentMetrics
 from syncnet_client.transport.shared_memory import SharedRegion
 
 __all__ = [
-    "ENSEMBLE",
-    "METRICS_MODEL",
-    "REQUIRED_MODELS",
-    "WEIGHTED_MODELS",
     "chunk_distances",
     "chunk_request",
     "metrics_request",
     "metrics_response",
     "with_frames_inside",
 ]
-
-ENSEMBLE = "syncnet"
-METRICS_MODEL = "sync_metrics"
-REQUIRED_MODELS = (ENSEMBLE, METRICS_MODEL)
-WEIGHTED_MODELS = ("video_tower", "audio_tower")  # a version of these is a version of the weights
 
 
 def chunk_request(request_id: str, chunk: Chunk, region: SharedRegion | None = None) -> Any:
@@ -43,15 +35,15 @@ def chunk_request(request_id: str, chunk: Chunk, region: SharedRegion | None = N
         chunk: what to ask about.
         region: its frames are written there and not sent.
     """
-    request = service_pb2.ModelInferRequest(model_name=ENSEMBLE, id=request_id)
-    _add_input(request, "AUDIO", chunk.audio[None])
-    _add_input(request, "AUDIO_PADDING", np.array([chunk.padding], np.int32))
+    request = service_pb2.ModelInferRequest(model_name=SYNCNET.ensemble, id=request_id)
+    _add_input(request, SYNCNET.audio, chunk.audio[None])
+    _add_input(request, SYNCNET.audio_padding, np.array([chunk.padding], np.int32))
     frames = chunk.frames[None]
     if region is None:
-        _add_input(request, "FRAMES", frames)
+        _add_input(request, SYNCNET.frames, frames)
         return request
     region.write(frames)
-    tensor = _add_tensor(request, "FRAMES", frames)
+    tensor = _add_tensor(request, SYNCNET.frames, frames)
     tensor.parameters["shared_memory_region"].string_param = region.name
     tensor.parameters["shared_memory_byte_size"].int64_param = frames.nbytes
     return request
@@ -74,35 +66,47 @@ def chunk_distances(response: Any, windows: int) -> npt.NDArray[np.float32]:
     Raises:
         InferenceError: the tensor is missing or has rows for another number of windows.
     """
-    distances = _output(response, "DISTANCES")
+    distances = _output(response, SYNCNET.distances)
     if distances.ndim != 3 or distances.shape[:2] != (1, windows):
         raise InferenceError(
-            f"model {ENSEMBLE} answered {windows} windows with DISTANCES of shape "
-            f"{list(distances.shape)}; is it the SyncNet ensemble?"
+            f"model {SYNCNET.ensemble} answered {windows} windows with {SYNCNET.distances} of "
+            f"shape {list(distances.shape)}; is it the ensemble of {SYNCNET.title}?"
         )
     rows: npt.NDArray[np.float32] = distances[0]
     return rows
 
 
-def metrics_request(distances: npt.NDArray[np.float32], scope: Scope) -> Any:
+def metrics_request(distances: npt.NDArray[np.float32], scope: Scope, segment_windows: int) -> Any:
     """The ``ModelInferRequest`` of ``sync_metrics`` for float32 [K, 2*vshift+1]."""
-    request = service_pb2.ModelInferRequest(model_name=METRICS_MODEL)
+    request = service_pb2.ModelInferRequest(model_name=SYNCNET.metrics)
     request.parameters["scope"].string_param = scope
-    _add_input(request, "DISTANCES", distances[None])
+    if segment_windows:
+        request.parameters["segment_windows"].int64_param = segment_windows
+    _add_input(request, SYNCNET.distances, distances[None])
     return request
 
 
-def metrics_response(response: Any) -> Metrics:
-    """What ``sync_metrics`` said about the rows.
+def metrics_response(response: Any, *, segments: bool) -> Metrics:
+    """What ``sync_metrics`` said about the rows, and about their segments if it was asked.
 
     Raises:
         InferenceError: an output is missing.
     """
     return Metrics(
-        offset=int(_output(response, "OFFSET").item()),
-        confidence=float(_output(response, "CONFIDENCE").item()),
-        min_distance=float(_output(response, "MIN_DISTANCE").item()),
-        frame_confidence=_output(response, "FRAME_CONFIDENCE")[0],
+        offset=int(_output(response, SYNCNET.offset).item()),
+        confidence=float(_output(response, SYNCNET.confidence).item()),
+        min_distance=float(_output(response, SYNCNET.min_distance).item()),
+        frame_confidence=_output(response, SYNCNET.frame_confidence)[0],
+        segments=_segments(response) if segments else (),
+    )
+
+
+def _segments(response: Any) -> tuple[SegmentMetrics, ...]:
+    names = (SYNCNET.segment_start, SYNCNET.segment_offset, SYNCNET.segment_confidence)
+    starts, offsets, confidences = (_output(response, name)[0] for name in names)
+    return tuple(
+        SegmentMetrics(int(start), int(offset), float(confidence))
+        for start, offset, confidence in zip(starts, offsets, confidences, strict=True)
     )
 
 

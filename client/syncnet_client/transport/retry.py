@@ -67,19 +67,19 @@ class Backoff:
     not come back at the same moment.
 
     Args:
-        patience_s: how long passing failures may go on with no answer in between.
+        retry_timeout_s: how long passing failures may go on with no answer in between.
         server: name of the server for the errors.
     """
 
     def __init__(
         self,
-        patience_s: float,
+        retry_timeout_s: float,
         server: str,
         *,
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._patience_s = patience_s
+        self._retry_timeout_s = retry_timeout_s
         self._server = server
         self._sleep = sleep
         self._clock = clock
@@ -99,7 +99,7 @@ class Backoff:
 
         Raises:
             InferenceError: another attempt would fail in the same way.
-            ServerUnavailableError: the patience is over.
+            ServerUnavailableError: no answer has come for `retry_timeout_s`.
         """
         if failure.kind is Kind.PERMANENT or doubtful_attempts >= DOUBTFUL_ATTEMPTS:
             raise InferenceError(f"server {self._server}: {failure.sentence}") from failure.cause
@@ -109,7 +109,7 @@ class Backoff:
         longest = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2**self._failures)
         delay = longest * random.uniform(0.5, 1.0)
         self._failures += 1
-        if now + delay - self._since > self._patience_s:
+        if now + delay - self._since > self._retry_timeout_s:
             raise ServerUnavailableError(
                 f"server {self._server} has not answered for {now - self._since:.0f} s: "
                 f"{failure.sentence}"

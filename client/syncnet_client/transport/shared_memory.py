@@ -116,7 +116,7 @@ class SharedMemory:
             else:
                 self._unregister([region.name])
 
-    def renew(self, region: SharedRegion) -> None:
+    def invalidate(self, region: SharedRegion) -> None:
         """Take note that a request has failed: the server may not know this region, nor others."""
         with self._lock:
             if region.generation != self._generation:

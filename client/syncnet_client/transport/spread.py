@@ -37,6 +37,7 @@ class SpreadStream:
         self.close()
 
     def send(self, chunk: Chunk) -> None:
+        """Send a chunk; see ``ChunkStream``."""
         self._collect()
         stream = min(self._streams, key=lambda each: each.unanswered)
         self._streams.remove(stream)
@@ -44,16 +45,19 @@ class SpreadStream:
         stream.send(chunk)
 
     def received(self) -> list[ChunkAnswer]:
+        """The answers that have come since the last call; see ``ChunkStream``."""
         self._collect()
         answers, self._answers = self._answers, []
         return answers
 
     def finish(self) -> list[ChunkAnswer]:
+        """Wait until every chunk is answered; see ``ChunkStream``."""
         for stream in self._streams:
             self._answers += stream.finish()
         return self.received()
 
     def close(self) -> None:
+        """Give up what is unanswered; see ``ChunkStream``."""
         with ExitStack() as stack:
             for stream in self._streams:
                 stack.callback(stream.close)

@@ -129,6 +129,7 @@ class GrpcChunkStream:
         return len(self._pending)
 
     def send(self, chunk: Chunk) -> None:
+        """Send a chunk; see ``ChunkStream``."""
         while len(self._pending) >= self._in_flight:
             self._wait_for_event()
         request_id = str(next(self._ids))
@@ -141,17 +142,20 @@ class GrpcChunkStream:
         self._call.send(pending.request)
 
     def received(self) -> list[ChunkAnswer]:
+        """The answers that have come since the last call; see ``ChunkStream``."""
         while self._call is not None and not self._call.events.empty():
             self._wait_for_event()
         answers, self._answers = self._answers, []
         return answers
 
     def finish(self) -> list[ChunkAnswer]:
+        """Wait until every chunk is answered; see ``ChunkStream``."""
         while self._pending:
             self._wait_for_event()
         return self.received()
 
     def close(self) -> None:
+        """Give up what is unanswered; see ``ChunkStream``."""
         if self._call is not None:
             self._call.close(answered=not self._pending)
             self._call = None
@@ -163,7 +167,7 @@ class GrpcChunkStream:
         """The request to repeat after a failure."""
         if pending.region is not None:
             pending.request = with_frames_inside(pending.request, pending.region)
-            self._shared_memory.renew(pending.region)
+            self._shared_memory.invalidate(pending.region)
             self._release(pending)
         return pending.request
 

@@ -2,7 +2,8 @@
 
 Publishes counters on Triton's metrics endpoint: results, results of low confidence, and absolute
 offsets in cumulative buckets. Each is labelled with the scope of the result: `chunk` when the
-ensemble asks, `clip` when a client sets the request parameter `scope` to that.
+ensemble asks, `clip` when a client sets the request parameter `scope` to that. With the request
+parameter `segment_windows`, the clip is also scored in segments of so many windows.
 """
 
 import json
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from sync_metrics import sync_metrics
+from sync_metrics import segment_metrics, sync_metrics
 
 SCOPES = ("chunk", "clip")
 OFFSET_BUCKETS = ("0", "1", "2", "3", "5", "10", "15", "+Inf")  # frames, upper bounds
@@ -69,8 +70,10 @@ class TritonPythonModel:
     def _answer(self, request):
         distances = pb_utils.get_input_tensor_by_name(request, "DISTANCES").as_numpy()
         try:
-            scope = _scope(request)
+            parameters = json.loads(request.parameters() or "{}")
+            scope = _scope(parameters)
             results = [sync_metrics(chunk) for chunk in distances]
+            segments = _segments(parameters, distances)
         except ValueError as error:
             return pb_utils.InferenceResponse(
                 error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
@@ -90,12 +93,28 @@ class TritonPythonModel:
                 pb_utils.Tensor("CONFIDENCE", np.array(confidences, np.float32)[:, None]),
                 pb_utils.Tensor("MIN_DISTANCE", np.array(minima, np.float32)[:, None]),
                 pb_utils.Tensor("FRAME_CONFIDENCE", np.stack(frame_confidences)),
+                *segments,
             ]
         )
 
 
-def _scope(request):
-    scope = json.loads(request.parameters() or "{}").get("scope", "chunk")
+def _segments(parameters, distances):
+    """The tensors about segments, for requests that ask for them."""
+    if "segment_windows" not in parameters:
+        return []
+    windows = int(parameters["segment_windows"])
+    starts, offsets, confidences = np.transpose(
+        [segment_metrics(chunk, windows) for chunk in distances], (2, 0, 1)
+    )
+    return [
+        pb_utils.Tensor("SEGMENT_START", starts.astype(np.int32)),
+        pb_utils.Tensor("SEGMENT_OFFSET", offsets.astype(np.int32)),
+        pb_utils.Tensor("SEGMENT_CONFIDENCE", confidences.astype(np.float32)),
+    ]
+
+
+def _scope(parameters):
+    scope = parameters.get("scope", "chunk")
     if scope not in SCOPES:
         raise ValueError(f"request parameter scope must be one of {SCOPES}, got {scope!r}")
     return scope

@@ -17,6 +17,36 @@ class SyncMetrics(NamedTuple):
     frame_confidence: np.ndarray  # float32 [K]
 
 
+class Segment(NamedTuple):
+    """What one of several equal segments of a clip's windows says about sync."""
+
+    start: int  # index of its first window
+    offset: int  # frames
+    confidence: float
+
+
+def segment_metrics(distances: np.ndarray, windows: int) -> list[Segment]:
+    """Score a clip's video windows in segments; the last one reaches back to full length.
+
+    Args:
+        distances: float32 [K, 2 V + 1].
+        windows: of a segment, 1 to K.
+
+    Raises:
+        ValueError: `windows` is out of range, or as of `sync_metrics`.
+    """
+    if not 1 <= windows <= len(distances):
+        raise ValueError(
+            f"request parameter segment_windows must be 1 to K = {len(distances)}, got {windows}"
+        )
+    last = len(distances) - windows
+    segments = []
+    for start in [*range(0, last, windows), last]:
+        metrics = sync_metrics(distances[start : start + windows])
+        segments.append(Segment(start, metrics.offset, metrics.confidence))
+    return segments
+
+
 def sync_metrics(distances: np.ndarray) -> SyncMetrics:
     """Score video windows from their distances to the audio at shifts -V to +V.
 

@@ -15,7 +15,8 @@ _BIAS = 0.07  # a point is in shadow if something lies this much nearer to the l
 @dataclass(frozen=True)
 class Light:
     """directions [L, 3]: towards the lamps. colours [L, 3]. sky, ground [3]: ambient from above and
-    below. polish: sharpness of reflections."""
+    below. polish: sharpness of reflections.
+    """
 
     directions: Float
     colours: Float

@@ -60,7 +60,7 @@ class Portrait:
     """A random person under random light; `draw` renders a frame."""
 
     def __init__(self, rng: np.random.Generator, facing: Float) -> None:
-        """facing [3]: typical yaw, pitch and roll in radians; shadows are cast for that pose."""
+        """Facing [3]: typical yaw, pitch and roll in radians; shadows are cast for that pose."""
         anatomy = random_anatomy(rng)
         look = random_look(rng)
         self.look = look

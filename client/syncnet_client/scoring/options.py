@@ -1,0 +1,255 @@
+"""How to score and how to watch: every option once, with its default, its limits and its help.
+
+The command line makes its options of these fields (``commands.options``), the client takes them
+as keyword arguments. A new option is a field here and, for type checkers, a key of the
+``...Keywords`` beside its class.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+from syncnet_client.contract import FRAMES_PER_SECOND
+from syncnet_client.defaults import (
+    DEFAULT_CHUNK,
+    DEFAULT_EVERY_S,
+    DEFAULT_LOOKBACK_S,
+    DEFAULT_MIN_CONFIDENCE,
+    DEFAULT_SEGMENT_S,
+    DEFAULT_VSHIFT,
+    MAX_CHUNK,
+    MAX_VSHIFT,
+    MIN_SCORED_WINDOWS,
+)
+from syncnet_client.errors import UsageError
+
+if TYPE_CHECKING:  # OpenCV takes its time to load
+    from syncnet_client.faces import CropMode
+
+__all__ = ["Flag", "ScoreKeywords", "ScoreOptions", "WatchKeywords", "WatchOptions", "parse_crop"]
+
+LEAST_LENGTH_S = MIN_SCORED_WINDOWS / FRAMES_PER_SECOND  # of what is scored by itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """An option as it appears on the command line.
+
+    Attributes:
+        name: with its dashes.
+        metavar: what stands for the value in the help.
+        help: one sentence.
+        least, most: limits of the value.
+        unit: of the limits, for the error.
+        parse: from the text that was typed to the value.
+        existing_file: the value is a file that must be there.
+    """
+
+    name: str
+    metavar: str
+    help: str
+    least: float = -math.inf
+    most: float | None = None
+    unit: str = ""
+    parse: Callable[[str], Any] | None = None
+    existing_file: bool = False
+
+    def check(self, argument: str, value: float) -> None:
+        """Compare a value with the limits.
+
+        Raises:
+            UsageError: it is beyond one of them.
+        """
+        if self.most is not None and not self.least <= value <= self.most:
+            limits = f"{self.least:g} to {self.most:g}{self.unit}"
+        elif value < self.least:
+            limits = f"at least {self.least:g}{self.unit}"
+        else:
+            return
+        raise UsageError(f"{argument} must be {limits}, not {value:g}")
+
+
+def _flag(name: str, **settings: Any) -> dict[str, Flag]:
+    return {"flag": Flag(name=name, **settings)}
+
+
+def parse_crop(text: str) -> CropMode:
+    """Understand the value of ``--crop``.
+
+    Raises:
+        UsageError: it is none of the three forms.
+    """
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return "none"
+    if not re.fullmatch(r"\d+,\d+,\d+,\d+", text):
+        raise UsageError(f"--crop is auto, none or X,Y,W,H in pixels, not {text!r}")
+    x, y, width, height = (int(number) for number in text.split(","))
+    return x, y, width, height
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """What scoring a clip and watching a live source have in common.
+
+    Attributes:
+        vshift: audio shifts compared to each side, in frames.
+        crop: ``"auto"`` finds faces and leaves a clip of 224x224 alone, ``"none"`` takes the
+            whole picture, ``(x, y, width, height)`` that part of it.
+        yunet: ONNX file of the YuNet face detector, used in place of OpenCV's Haar cascade.
+        min_confidence: results below are not trusted.
+    """
+
+    vshift: int = field(
+        default=DEFAULT_VSHIFT,
+        metadata=_flag(
+            "--vshift",
+            metavar="N",
+            help="Frames (40 ms) searched to each side.",
+            least=0,
+            most=MAX_VSHIFT,
+            unit=" frames",
+        ),
+    )
+    crop: CropMode = field(
+        default="auto",
+        metadata=_flag(
+            "--crop",
+            metavar="auto|none|X,Y,W,H",
+            help="Find the face; take the whole picture; or take this part of it.",
+            parse=parse_crop,
+        ),
+    )
+    yunet: str | Path | None = field(
+        default=None,
+        metadata=_flag(
+            "--yunet",
+            metavar="FILE",
+            help="Find faces with YuNet, whose ONNX file this is. [default: OpenCV's Haar cascade]",
+            parse=Path,
+            existing_file=True,
+        ),
+    )
+    min_confidence: float = field(
+        default=DEFAULT_MIN_CONFIDENCE,
+        metadata=_flag(
+            "--min-confidence",
+            metavar="C",
+            help="Do not trust results below this confidence.",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, (int, float)):
+                each.metadata["flag"].check(each.name, value)
+
+
+class _Keywords(TypedDict, total=False):
+    vshift: int
+    crop: CropMode
+    yunet: str | Path | None
+    min_confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(_Options):
+    """How to score a clip; for the rest of the attributes see ``WatchOptions``.
+
+    Attributes:
+        chunk: windows in one request; changes speed and memory, never the result.
+        segment_s: length of the segments in which drift is looked for, in seconds.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    chunk: int = field(
+        default=DEFAULT_CHUNK,
+        metadata=_flag(
+            "--chunk",
+            metavar="N",
+            help="Windows in one request; only affects speed.",
+            least=1,
+            most=MAX_CHUNK,
+            unit=" windows",
+        ),
+    )
+    segment_s: float = field(
+        default=DEFAULT_SEGMENT_S,
+        metadata=_flag(
+            "--segment",
+            metavar="SECONDS",
+            help="Look for drift over segments of this length.",
+            least=LEAST_LENGTH_S,
+            unit=" second",
+        ),
+    )
+
+    def keywords(self) -> ScoreKeywords:
+        """The same as keyword arguments of ``SyncNetClient.score``."""
+        return cast("ScoreKeywords", vars(self))
+
+
+class ScoreKeywords(_Keywords, total=False):
+    """The fields of ``ScoreOptions`` as keyword arguments."""
+
+    chunk: int
+    segment_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions(_Options):
+    """How to watch a live source.
+
+    Attributes:
+        vshift: audio shifts compared to each side, in frames.
+        crop: ``"auto"`` finds faces and leaves a picture of 224x224 alone, ``"none"`` takes the
+            whole picture, ``(x, y, width, height)`` that part of it.
+        yunet: ONNX file of the YuNet face detector, used in place of OpenCV's Haar cascade.
+        min_confidence: updates below are not trusted.
+        lookback_s: seconds that an update looks back.
+        every_s: seconds of the source from one update to the next.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    lookback_s: float = field(
+        default=DEFAULT_LOOKBACK_S,
+        metadata=_flag(
+            "--lookback",
+            metavar="SECONDS",
+            help="Look back so far in every update.",
+            least=LEAST_LENGTH_S,
+            unit=" second",
+        ),
+    )
+    every_s: float = field(
+        default=DEFAULT_EVERY_S,
+        metadata=_flag(
+            "--every",
+            metavar="SECONDS",
+            help="Time from one update to the next.",
+            least=1 / FRAMES_PER_SECOND,
+            unit=" seconds",
+        ),
+    )
+
+    def keywords(self) -> WatchKeywords:
+        """The same as keyword arguments of ``SyncNetClient.watch``."""
+        return cast("WatchKeywords", vars(self))
+
+
+class WatchKeywords(_Keywords, total=False):
+    """The fields of ``WatchOptions`` as keyword arguments."""
+
+    lookback_s: float
+    every_s: float
