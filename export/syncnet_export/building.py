@@ -10,6 +10,7 @@ import onnx
 
 from syncnet_export.checkpoint import Checkpoint, load_checkpoint
 from syncnet_export.clips import calibration_inputs, sample_clip
+from syncnet_export.description import UNKNOWN, WeightsDescription, describe_version
 from syncnet_export.errors import ExportError, VerificationError
 from syncnet_export.fp16 import to_fp16
 from syncnet_export.install import (
@@ -65,6 +66,7 @@ def build(
     precisions: Sequence[str] = (FP32.name,),
     calibrate: Sequence[str | Path] = (),
     replace: bool = False,
+    description: WeightsDescription = UNKNOWN,
 ) -> Build:
     """Export both towers of a checkpoint, verify them, and install them, or nothing at all.
 
@@ -76,6 +78,7 @@ def build(
         calibrate: clips to measure the ranges of int8 on; none for the project's sample clip.
             Files are verified on them as well.
         replace: whether a version that exists may be replaced.
+        description: what is known about the weights; files, configs and results say it.
 
     Raises:
         CheckpointError: the weights are not those of a SyncNet.
@@ -95,7 +98,7 @@ def build(
     clips = [Path(clip) for clip in calibrate]
     if _INTEGER.intersection(wanted) and not clips:
         clips = [sample_clip()]
-    exporter = _Exporter(checkpoint, network, clips, repository)
+    exporter = _Exporter(checkpoint, network, clips, repository, description)
     with staged(repository) as folders:
         files = [
             TowerFile(spec, precision, folders[spec.name] / precision.file_name)
@@ -108,6 +111,7 @@ def build(
         if report.failures:
             raise VerificationError(f"nothing was installed: {report.failures[0]}")
         install(folders, repository, version, replace=replace)
+    describe_version(repository, version, description)
     installed = version_folders(repository, version)
     return Build(
         version,
@@ -124,12 +128,18 @@ class _Exporter:
     """Writes files of one checkpoint; clips are read when the first int8 file is written."""
 
     def __init__(
-        self, checkpoint: Checkpoint, network: SyncNet, clips: Sequence[Path], repository: Path
+        self,
+        checkpoint: Checkpoint,
+        network: SyncNet,
+        clips: Sequence[Path],
+        repository: Path,
+        description: WeightsDescription,
     ) -> None:
         self._checkpoint = checkpoint
         self._network = network
         self._clips = clips
         self._repository = repository
+        self._description = description
         self._calibration: list[Inputs] | None = None
 
     def write(self, file: TowerFile) -> None:
@@ -142,7 +152,7 @@ class _Exporter:
             exporter=exporter_version(),
             calibration=self._calibrated_on() if file.precision in _INTEGER else "",
         )
-        metadata.write(model)
+        metadata.described(self._description).write(model)
         write_model(model, file.path)
 
     def _model(self, spec: TowerSpec, precision: Precision) -> onnx.ModelProto:

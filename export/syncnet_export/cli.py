@@ -41,6 +41,18 @@ Repository = Annotated[
     ),
 ]
 
+WeightsName = Annotated[str, typer.Option(help="A name of the weights, for results.")]
+TrainedOn = Annotated[
+    str, typer.Option(help="What the weights learned from, in a few words, for results.")
+]
+OffsetError = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="How far off the absolute offset was seen to be, in milliseconds; results show it.",
+    ),
+]
+
 
 @app.command()
 def build(
@@ -63,10 +75,14 @@ def build(
         int | None, typer.Option(help="The version to write; by default the one after the newest.")
     ] = None,
     replace: Annotated[bool, typer.Option(help="Replace the version if it exists.")] = False,
+    name: WeightsName = "",
+    trained_on: TrainedOn = "",
+    offset_error_ms: OffsetError = 0,
     model_repository: Repository = None,
 ) -> None:
     """Export both towers, verify them, and install them as a new version."""
     from syncnet_export import building
+    from syncnet_export.description import WeightsDescription
 
     result = building.build(
         weights,
@@ -75,6 +91,7 @@ def build(
         precisions=[name.strip() for name in precision.split(",")],
         calibrate=calibrate,
         replace=replace,
+        description=WeightsDescription(name, trained_on, offset_error_ms),
     )
     _print_report(result.report)
     for file in result.files:
@@ -108,6 +125,27 @@ def verify(
         _print_report(report)
     if report.failures:
         raise VerificationError("; ".join(str(failure) for failure in report.failures))
+
+
+@app.command()
+def describe(
+    name: WeightsName = "",
+    trained_on: TrainedOn = "",
+    offset_error_ms: OffsetError = 0,
+    version: Version = None,
+    model_repository: Repository = None,
+) -> None:
+    """Say of an installed version what its weights are; what was said before is replaced."""
+    from syncnet_export import install, metadata, tower_files
+    from syncnet_export.description import WeightsDescription, describe_version
+
+    repository = install.repository_or_default(model_repository)
+    version = version or install.newest_version(repository)
+    description = WeightsDescription(name, trained_on, offset_error_ms)
+    for file in tower_files.find_files(repository, version):
+        metadata.describe_file(file.path, description)
+        typer.echo(file.path)
+    describe_version(repository, version, description)
 
 
 @app.command()

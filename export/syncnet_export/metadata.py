@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import onnx
 
+from syncnet_export.description import WeightsDescription
 from syncnet_export.errors import ExportError
-from syncnet_export.onnx_files import read_model
+from syncnet_export.onnx_files import read_model, write_model
 
 __all__ = [
     "LICENCE_NOTE",
     "TowerMetadata",
+    "describe_file",
     "exporter_version",
     "read_metadata",
     "require_one_source",
@@ -38,6 +40,9 @@ class TowerMetadata:
         exporter: version of the package that wrote the file.
         licence: what applies to the graph and to the weights.
         calibration: what int8 ranges were measured on; empty for the other precisions.
+        weights: name of the weights; empty where it is not known, as the following two.
+        trained_on: what the weights learned from.
+        offset_error_ms: how far off their absolute offset was seen to be.
     """
 
     tower: str
@@ -46,6 +51,18 @@ class TowerMetadata:
     exporter: str
     licence: str = LICENCE_NOTE
     calibration: str = ""
+    weights: str = ""
+    trained_on: str = ""
+    offset_error_ms: str = ""
+
+    def described(self, description: WeightsDescription) -> TowerMetadata:
+        """The same file with this said about its weights."""
+        return replace(
+            self,
+            weights=description.name,
+            trained_on=description.trained_on,
+            offset_error_ms=str(description.offset_error_ms or ""),
+        )
 
     def write(self, model: onnx.ModelProto) -> None:
         """Replace the metadata of a model by this one."""
@@ -76,6 +93,23 @@ def read_metadata(path: Path) -> TowerMetadata:
         return TowerMetadata(**{key: value for key, value in entries.items() if key in known})
     except TypeError as error:
         raise ExportError(f"{path}: carries no export metadata; export it again") from error
+
+
+def describe_file(path: Path, description: WeightsDescription) -> None:
+    """Rewrite a file's metadata, in one piece; its graph and its weights stay as they are.
+
+    Raises:
+        ExportError: the file cannot be read, or was not written by this exporter.
+    """
+    metadata = read_metadata(path).described(description)
+    model = read_model(path)
+    metadata.write(model)
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        write_model(model, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def require_one_source(files: Iterable[Path]) -> str:

@@ -61,12 +61,13 @@ def metadata_table(files: Sequence[tuple[Path, TowerMetadata]]) -> Table:
     """What files say about themselves."""
     licences = sorted({metadata.licence for _, metadata in files})
     table = Table(caption="\n".join(licences), caption_justify="left")
-    for column in ("file", "precision", "checkpoint", "exporter", "calibrated on"):
+    for column in ("file", "precision", "weights", "checkpoint", "exporter", "calibrated on"):
         table.add_column(column, overflow="fold")
     for path, metadata in files:
         table.add_row(
             "/".join(path.parts[-3:]),
             metadata.precision,
+            metadata.weights or "-",
             metadata.checkpoint_sha256[:12],
             metadata.exporter,
             metadata.calibration or "-",

@@ -22,7 +22,8 @@ ADMIN_HEADER_HTTP = "admin-key"
 ADMIN_HEADER_GRPC = f"triton-grpc-protocol-{ADMIN_HEADER_HTTP}"
 
 # Calls that change the server or read memory and settings; scoring needs none of them.
-_ADMINISTRATION = ("model-repository", "model-config", "shared-memory", "trace", "logging")
+# Clients read configs over gRPC: what the weights are stands there.
+_ADMINISTRATION = ("model-repository", "shared-memory", "trace", "logging")
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]{16,}")
 
 
@@ -95,7 +96,7 @@ def restrictions(
             "the admin key must have at least 16 characters, of letters, digits and . _ ~ + / -"
         )
     key = admin_key or secrets.token_urlsafe(32)  # a key that nobody knows closes the calls
-    http = [*_ADMINISTRATION, "statistics"]
+    http = [*_ADMINISTRATION, "model-config", "statistics"]
     if not http_inference:
         http.append("inference")
     if tls:
