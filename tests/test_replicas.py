@@ -16,11 +16,11 @@ import certificates
 import grpc
 import numpy as np
 import pytest
-from balancer import running_balancer
 from conftest import unexpected_errors
 from test_batch import arrays, kill_tritonserver, run
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from benchmarks.balancer import running_balancer
 from syncnet_client.batch.threads import ScoreClip, score_clips
 from syncnet_client.client import SyncNetClient
 from syncnet_client.errors import ServerUnavailableError

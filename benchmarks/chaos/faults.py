@@ -1,0 +1,126 @@
+"""What is done to a site, by kind of fault."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import psutil
+
+from benchmarks.chaos.hostile import cancel_streams, hostile_grpc, hostile_http
+from benchmarks.chaos.sites import Replica, Site
+
+__all__ = ["FAULTS", "FILLING"]
+
+_PAUSE_S = 10.0
+_FULL_S = 3.0
+_LEFT_BYTES = 64 << 10
+
+Fault = Callable[[Site, random.Random], None]
+
+
+def _kill(kind: str) -> Fault:
+    def fault(site: Site, source: random.Random) -> None:
+        victims = source.choice(site.replicas).family(kind)
+        if victims:
+            _signal(source.choice(victims), signal.SIGKILL)
+
+    return fault
+
+
+def _pause(kind: str) -> Fault:
+    def fault(site: Site, source: random.Random) -> None:
+        victims = source.choice(site.replicas).family(kind)
+        if victims:
+            victim = source.choice(victims)
+            with _held(site):
+                _signal(victim, signal.SIGSTOP)
+                time.sleep(_PAUSE_S)
+                _signal(victim, signal.SIGCONT)
+
+    return fault
+
+
+def _stop_in_order(site: Site, source: random.Random) -> None:
+    replica: Replica = source.choice(site.replicas)
+    for server in replica.family("server"):
+        _signal(server, signal.SIGTERM)
+
+
+def _signal_client(signum: signal.Signals) -> Fault:
+    def fault(site: Site, _source: random.Random) -> None:
+        assert site.client is not None
+        process = site.client.process
+        if process is not None and process.poll() is None:
+            process.send_signal(signum)
+
+    return fault
+
+
+def _cancel(site: Site, source: random.Random) -> None:
+    cancel_streams(site.url, source.randrange(2**32))
+
+
+def _hostile_http(site: Site, source: random.Random) -> None:
+    hostile_http(source.choice(site.replicas).http_url)
+
+
+def _hostile_grpc(site: Site, source: random.Random) -> None:
+    hostile_grpc(site.url, source.randrange(2**32))
+
+
+def _full(folder: Path) -> Fault:
+    def fault(site: Site, _source: random.Random) -> None:
+        filler = folder / f"chaos-{site.name}"
+        with _held(site):
+            try:
+                with contextlib.suppress(OSError), filler.open("wb") as file:
+                    free = shutil.disk_usage(folder).free
+                    os.posix_fallocate(file.fileno(), 0, max(1, free - _LEFT_BYTES))
+                time.sleep(_FULL_S)
+            finally:
+                filler.unlink(missing_ok=True)
+
+    return fault
+
+
+@contextlib.contextmanager
+def _held(site: Site) -> Iterator[None]:
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        site.paused.append((start, time.monotonic()))
+
+
+def _signal(process: psutil.Process, signum: signal.Signals) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(signum)
+
+
+FAULTS: Mapping[str, Fault] = {
+    "kill tritonserver": _kill("tritonserver"),
+    "kill stub": _kill("stub"),
+    "kill guardian": _kill("guardian"),
+    "kill server": _kill("server"),
+    "stop server in order": _stop_in_order,
+    "kill client": _signal_client(signal.SIGKILL),
+    "interrupt client": _signal_client(signal.SIGINT),
+    "pause tritonserver": _pause("tritonserver"),
+    "pause stub": _pause("stub"),
+    "cancel streams": _cancel,
+    "hostile HTTP": _hostile_http,
+    "hostile gRPC": _hostile_grpc,
+    "full shared memory": _full(Path("/dev/shm")),
+    "full disk": _full(Path(tempfile.gettempdir())),
+}
+
+# These fill folders that others use, too: only for a program with folders of its own.
+FILLING = frozenset({"full shared memory", "full disk"})
