@@ -32,7 +32,7 @@ from syncnet_client.errors import (
 )
 from syncnet_client.transport.base import ChunkAnswer
 from syncnet_client.transport.grpc import GrpcOptions, GrpcTransport
-from syncnet_client.transport.retry import Backoff, Failure
+from syncnet_client.transport.retry import Backoff, Failure, Kind
 
 FULL = Fail(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
 REFUSED = Fail(grpc.StatusCode.INVALID_ARGUMENT, "[request id: 1] FRAMES must be uint8")
@@ -118,11 +118,24 @@ def test_a_refusal_is_an_error_with_the_servers_sentence(fake: FakeTriton):
     assert fake.streams == 1
 
 
-def test_a_chunk_that_always_breaks_the_model_is_given_up(fake: FakeTriton):
-    fake.faults.extend([BROKEN] * 10)
+def test_a_model_that_died_is_waited_for(fake: FakeTriton):
+    fake.faults.extend([None] + [BROKEN] * 5)
+    assert_answered_once(converse(fake), CHUNKS)
+    assert not fake.faults
+
+
+def test_a_chunk_that_breaks_the_model_after_each_restart_is_given_up(fake: FakeTriton):
+    fake.faults.extend([BROKEN, FULL] * 10)
     with pytest.raises(InferenceError, match="not healthy"):
         converse(fake, CHUNKS[:1])
-    assert len(fake.calls) == 3
+    assert len(fake.calls) == 6
+
+
+@pytest.mark.parametrize(
+    "sentence", ["Failed to increase the shared memory pool size", "No space left on device"]
+)
+def test_shared_memory_that_is_full_is_a_passing_failure(sentence: str):
+    assert Failure("INTERNAL", sentence).kind is Kind.PASSING
 
 
 def test_a_chunk_that_always_breaks_the_stream_is_given_up(fake: FakeTriton):

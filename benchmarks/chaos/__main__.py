@@ -152,9 +152,10 @@ def _torment(site: Site, schedule: Sequence[Planned], deadline: float, done: lis
         done.append(fault)
         ended = time.monotonic()
         site.probe.wait_for_answer(ended, _RECOVERY_S)
+        wait_until(lambda: site.is_whole, _RECOVERY_S)
         print(
             f"{site.name}: {fault.kind}{'' if busy else ' (nobody at work)'}, "
-            f"{ended - began:.1f} s long, {time.monotonic() - ended:.1f} s to the next answer",
+            f"{ended - began:.1f} s long, {time.monotonic() - ended:.1f} s until all is well",
             file=sys.stderr,
         )
     client.release(total)

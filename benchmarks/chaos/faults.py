@@ -20,6 +20,7 @@ from benchmarks.chaos.sites import Replica, Site
 __all__ = ["FAULTS", "FILLING"]
 
 _PAUSE_S = 10.0
+_END_S = 30.0
 _FULL_S = 3.0
 _LEFT_BYTES = 64 << 10
 
@@ -30,7 +31,9 @@ def _kill(kind: str) -> Fault:
     def fault(site: Site, source: random.Random) -> None:
         victims = source.choice(site.replicas).family(kind)
         if victims:
-            _signal(source.choice(victims), signal.SIGKILL)
+            victim = source.choice(victims)
+            _signal(victim, signal.SIGKILL)
+            _wait_for_end(victim)
 
     return fault
 
@@ -52,6 +55,7 @@ def _stop_in_order(site: Site, source: random.Random) -> None:
     replica: Replica = source.choice(site.replicas)
     for server in replica.family("server"):
         _signal(server, signal.SIGTERM)
+        _wait_for_end(server)
 
 
 def _signal_client(signum: signal.Signals) -> Fault:
@@ -98,6 +102,11 @@ def _held(site: Site) -> Iterator[None]:
         yield
     finally:
         site.paused.append((start, time.monotonic()))
+
+
+def _wait_for_end(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.Error):
+        process.wait(_END_S)
 
 
 def _signal(process: psutil.Process, signum: signal.Signals) -> None:

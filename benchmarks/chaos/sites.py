@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,16 @@ class Replica:
             everyone = [server, *server.children(recursive=True)]
             return [process for process in everyone if _kind(process, server) == kind]
         return []
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has loaded every model."""
+        try:
+            url = f"http://{self.http_url}/v2/health/ready"
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (OSError, http.client.HTTPException):
+            return False
 
     def memory_mb(self) -> float:
         """Return the resident memory of all its processes, 10^6 bytes."""
@@ -262,6 +274,11 @@ class Site:
         self.clips = list(clips)
         self._folder, self._jobs = folder, jobs
         self.client: Client | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every replica is ready."""
+        return all(replica.is_ready for replica in self.replicas)
 
     def start_client(self) -> Client:
         self.client = Client(self.url, self.clips, self._folder, self._jobs)

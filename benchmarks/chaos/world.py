@@ -19,8 +19,8 @@ from syncnet_client.contract import FRAME_SIZE, FRAMES_PER_SECOND, SAMPLE_RATE, 
 __all__ = ["DISTINCT", "INSIDE", "enter", "leftovers", "write_clips"]
 
 INSIDE = "SYNCNET_CHAOS_INSIDE"  # set for the program when it has namespaces of its own
-_SHARED_MEMORY_MB = 1024
-_DISK_MB = 2048
+_SHARED_MEMORY_MB = 512
+_DISK_MB = 512
 DISTINCT = 20  # clips of different content; the others are copies
 
 _PREPARE = f"""

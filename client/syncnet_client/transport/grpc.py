@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import grpc
 import numpy as np
@@ -25,10 +26,10 @@ from syncnet_client.defaults import (
 from syncnet_client.errors import ModelNotReadyError, ServerUnavailableError, UsageError
 from syncnet_client.transport.base import ChunkStream, Metrics, Scope
 from syncnet_client.transport.messages import metrics_request, metrics_response
-from syncnet_client.transport.retry import Backoff, Failure, Kind
+from syncnet_client.transport.retry import Backoff, Doubt, Failure
 from syncnet_client.transport.shared_memory import SharedMemory
 from syncnet_client.transport.spread import SpreadStream
-from syncnet_client.transport.stream import GrpcChunkStream
+from syncnet_client.transport.stream import ORDERLY_CLOSE_S, GrpcChunkStream
 
 __all__ = ["GrpcOptions", "GrpcTransport"]
 
@@ -98,6 +99,7 @@ class GrpcTransport:
         self._options = options or GrpcOptions()
         self._metadata = [(k.lower(), v) for k, v in self._options.headers.items()]
         self._closed = threading.Event()
+        self._streams: WeakSet[GrpcChunkStream] = WeakSet()
         self._asking_versions = threading.Lock()
         self._versions: dict[str, str] | None = None
         self._versions_at = 0.0  # time.monotonic() of the answer
@@ -143,8 +145,17 @@ class GrpcTransport:
         return metrics_response(response, segments=segment_windows > 0)
 
     def close(self) -> None:
-        """Close the connection and end what other threads are doing with it."""
+        """Close the connection and end what other threads are doing with it.
+
+        Their streams end in order if the server answers in time what it owes them.
+        """
         self._closed.set()
+        streams = list(self._streams)
+        for stream in streams:
+            stream.end()
+        deadline = time.monotonic() + ORDERLY_CLOSE_S
+        for stream in streams:
+            stream.wait_for_end(max(0.0, deadline - time.monotonic()))
         self._shared_memory.close()
         self._channel.close()
 
@@ -184,7 +195,7 @@ class GrpcTransport:
             self._require_open()
             return self._stub.ModelStreamInfer(requests, metadata=self._metadata)
 
-        return GrpcChunkStream(
+        stream = GrpcChunkStream(
             start,
             self._infer,
             self._backoff(),
@@ -192,6 +203,8 @@ class GrpcTransport:
             in_flight=max(1, self._options.in_flight // self._options.streams),
             timeout_s=self._options.timeout_s,
         )
+        self._streams.add(stream)
+        return stream
 
     def _infer(self, request: Any) -> Any:
         return self._retried(self._stub.ModelInfer, request, self._options.timeout_s)
@@ -208,10 +221,10 @@ class GrpcTransport:
 
     def _retried(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
         backoff = self._backoff()
-        doubtful_attempts = 0
+        doubt = Doubt()
         while isinstance(answer := self._attempt(call, request, timeout_s), Failure):
-            doubtful_attempts += answer.kind is Kind.DOUBTFUL
-            backoff.wait(answer, doubtful_attempts)
+            doubt.note(answer)
+            backoff.wait(answer, doubt.count)
         return answer
 
     def _attempt(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:

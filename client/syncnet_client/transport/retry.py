@@ -12,13 +12,13 @@ import grpc
 
 from syncnet_client.errors import InferenceError, ServerUnavailableError
 
-__all__ = ["Backoff", "Failure", "Kind"]
+__all__ = ["Backoff", "Doubt", "Failure", "Kind"]
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 5.0  # a server that has come back is noticed within this time
 
-# A model's process that died is started again by Triton, and proxies end streams with these
-# codes. But a request that a model cannot stand fails in the same way each time.
+# Proxies end streams with these codes. But a request that a model cannot stand fails in the same
+# way each time.
 DOUBTFUL_ATTEMPTS = 3
 
 
@@ -40,6 +40,11 @@ _KINDS = {
     "RESOURCE_EXHAUSTED": Kind.DOUBTFUL,
 }
 
+# What Triton says, with the code INTERNAL, of faults of the server: the process of a Python model
+# has died, which `syncnet-server` mends by a restart, or /dev/shm is full.
+_DEAD_MODEL = "is not healthy"
+_FULL = ("shared memory pool size", "No space left on device")
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -57,7 +62,32 @@ class Failure:
     @property
     def kind(self) -> Kind:
         """Whether another attempt makes sense."""
+        if self.is_dead_model or any(words in self.sentence for words in _FULL):
+            return Kind.PASSING
         return _KINDS.get(self.code, Kind.PERMANENT)
+
+    @property
+    def is_dead_model(self) -> bool:
+        """Whether the process of a Python model has died."""
+        return _DEAD_MODEL in self.sentence
+
+
+class Doubt:
+    """Counts how often a request has failed in a way that may be the request's own fault.
+
+    A model's process that died is the server's fault, as long as the same death goes on. A request
+    that meets a death after each restart may be what the model dies of.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._dead = False
+
+    def note(self, failure: Failure) -> None:
+        """Take note of a failure of the request."""
+        new_death = failure.is_dead_model and not self._dead
+        self._dead = failure.is_dead_model
+        self.count += new_death or failure.kind is Kind.DOUBTFUL
 
 
 class Backoff:
@@ -90,18 +120,18 @@ class Backoff:
         """Note that the server works."""
         self._failures = 0
 
-    def wait(self, failure: Failure, doubtful_attempts: int) -> None:
+    def wait(self, failure: Failure, doubt: int) -> None:
         """Wait before the next attempt.
 
         Args:
             failure: why the last attempt failed.
-            doubtful_attempts: how often the request has failed doubtfully, this time included.
+            doubt: how often the request has failed doubtfully, this time included (`Doubt`).
 
         Raises:
             InferenceError: another attempt would fail in the same way.
             ServerUnavailableError: no answer has come for `retry_timeout_s`.
         """
-        if failure.kind is Kind.PERMANENT or doubtful_attempts >= DOUBTFUL_ATTEMPTS:
+        if failure.kind is Kind.PERMANENT or doubt >= DOUBTFUL_ATTEMPTS:
             raise InferenceError(f"server {self._server}: {failure.sentence}") from failure.cause
         now = self._clock()
         if self._failures == 0:

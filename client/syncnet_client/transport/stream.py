@@ -6,7 +6,7 @@ import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -15,12 +15,14 @@ import grpc
 from syncnet_client.chunks import Chunk
 from syncnet_client.transport.base import ChunkAnswer
 from syncnet_client.transport.messages import chunk_distances, chunk_request, with_frames_inside
-from syncnet_client.transport.retry import Backoff, Failure, Kind
+from syncnet_client.transport.retry import Backoff, Doubt, Failure
 from syncnet_client.transport.shared_memory import SharedMemory, SharedRegion
 
 __all__ = ["GrpcChunkStream"]
 
-POLITE_CLOSE_S = 2.0  # for the server to agree that a stream has ended
+# For the server to answer what it owes when a stream ends early. Triton 24.10 may die of streams of
+# an ensemble that are cancelled, and does not of those that are ended and read to their end.
+ORDERLY_CLOSE_S = 3.0
 
 
 @dataclass
@@ -32,7 +34,7 @@ class _Pending:
     windows: int
     request: Any
     region: SharedRegion | None  # holds the frames that the request does not
-    doubtful_attempts: int = 0
+    doubt: Doubt = field(default_factory=Doubt)
 
 
 class _Call:
@@ -48,11 +50,18 @@ class _Call:
     def send(self, request: Any) -> None:
         self._requests.put(request)
 
-    def close(self, *, answered: bool) -> None:
-        """End the stream; politely, if no answer is owed."""
+    def end(self) -> None:
+        """Send nothing more; the server then answers what it owes and ends the stream."""
         self._requests.put(None)
-        if answered:
-            self._reader.join(POLITE_CLOSE_S)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for the server to end the stream."""
+        self._reader.join(timeout_s)
+
+    def close(self, *, wait_s: float) -> None:
+        """End the stream; cancel it if the server has not ended it within `wait_s`."""
+        self.end()
+        self.wait(wait_s)
         self._rpc.cancel()
         self._reader.join()
 
@@ -157,11 +166,21 @@ class GrpcChunkStream:
     def close(self) -> None:
         """Give up what is unanswered; see ``ChunkStream``."""
         if self._call is not None:
-            self._call.close(answered=not self._pending)
+            self._call.close(wait_s=ORDERLY_CLOSE_S)
             self._call = None
         for pending in self._pending.values():
             self._release(pending)
         self._pending.clear()
+
+    def end(self) -> None:
+        """Send nothing more; for another thread, which then waits with `wait_for_end`."""
+        if (call := self._call) is not None:
+            call.end()
+
+    def wait_for_end(self, timeout_s: float) -> None:
+        """Wait for the server to answer what it owes and to end the stream."""
+        if (call := self._call) is not None:
+            call.wait(timeout_s)
 
     def _whole_request(self, pending: _Pending) -> Any:
         """The request to repeat after a failure."""
@@ -203,14 +222,13 @@ class GrpcChunkStream:
     def _reopen(self, failure: Failure) -> None:
         """Send what is pending over a new stream, unless the failure is there to stay."""
         assert self._call is not None
-        self._call.close(answered=False)
+        self._call.close(wait_s=0)
         self._call = None
         if not self._pending:
             return  # all was answered before the stream broke
-        if failure.kind is Kind.DOUBTFUL:
-            for pending in self._pending.values():
-                pending.doubtful_attempts += 1
-        self._backoff.wait(failure, max(p.doubtful_attempts for p in self._pending.values()))
+        for pending in self._pending.values():
+            pending.doubt.note(failure)
+        self._backoff.wait(failure, max(pending.doubt.count for pending in self._pending.values()))
         self._call = _Call(self._start)
         for pending in self._pending.values():
             self._call.send(self._whole_request(pending))
