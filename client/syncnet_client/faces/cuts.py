@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from syncnet_client.media import Picture
+
 __all__ = ["CutDetector"]
 
 THUMBNAIL = 16  # pixels, both sides
-SUBSAMPLED = 128  # pixels, roughly: enough for a thumbnail, and cheap
+SUBSAMPLED = 64  # pixels, roughly: enough for a thumbnail, and cheap
 LEAST_DIFFERENCE = 12.0  # mean absolute difference, of 255
 MOST_ALIKE = 0.7  # correlation
 FLAT = 2.0  # standard deviation below which an image has no pattern
@@ -28,9 +30,9 @@ class CutDetector:
         self._scene: npt.NDArray[np.float32] | None = None  # last frame that is no flash
         self._pending: npt.NDArray[np.float32] | None = None
 
-    def push(self, image: npt.NDArray[np.uint8]) -> bool:
+    def push(self, picture: Picture) -> bool:
         """Take a frame and tell whether the one *before* it is the first of a scene."""
-        following = _thumbnail(image)
+        following = _thumbnail(picture)
         cut = self._settle(following)
         self._pending = following
         return cut
@@ -52,16 +54,16 @@ class CutDetector:
         return True
 
 
-def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    step = max(1, min(image.shape[:2]) // SUBSAMPLED)
-    small = cv2.resize(image[::step, ::step], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+def _thumbnail(picture: Picture) -> npt.NDArray[np.float32]:
+    small = picture.luma(max(1, min(picture.size) // SUBSAMPLED))
+    small = cv2.resize(small, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     return np.asarray(small, dtype=np.float32)
 
 
 def _differ(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> bool:
     if np.abs(first - second).mean() < LEAST_DIFFERENCE:
         return False
-    patterns = [(image - image.mean(axis=(0, 1))).ravel() for image in (first, second)]
+    patterns = [(image - image.mean()).ravel() for image in (first, second)]
     if min(pattern.std() for pattern in patterns) < FLAT:
         return True
     return bool(np.corrcoef(*patterns)[0, 1] < MOST_ALIKE)

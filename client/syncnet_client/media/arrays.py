@@ -13,6 +13,7 @@ import numpy.typing as npt
 from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLE_RATE, SAMPLES_PER_FRAME
 from syncnet_client.errors import UsageError
 from syncnet_client.media.audio import resample
+from syncnet_client.media.pictures import ArrayPicture
 from syncnet_client.media.types import Frame, MediaBlock, MediaSummary, StreamInfo
 
 __all__ = ["ArrayMedia"]
@@ -114,7 +115,9 @@ class ArrayMedia:
         for first in range(0, max(len(self._frames), ticks), BLOCK_FRAMES):
             last = first + BLOCK_FRAMES
             frames = [
-                Frame(first + index, Fraction(first + index, FRAMES_PER_SECOND), image)
+                Frame(
+                    first + index, Fraction(first + index, FRAMES_PER_SECOND), ArrayPicture(image)
+                )
                 for index, image in enumerate(self._frames[first:last])
             ]
             samples = self._samples[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME]

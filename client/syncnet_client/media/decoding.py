@@ -196,8 +196,8 @@ class Decoder:
                 sampled = self._undecided.popleft()
                 index = sampled.tick - self._first_tick
                 if index >= 0:
-                    image = self._video.convert(sampled.item)
-                    self._frames.append(Frame(index, sampled.time, image))
+                    picture = self._video.show(sampled.item)
+                    self._frames.append(Frame(index, sampled.time, picture))
 
     @property
     def _start(self) -> Fraction:

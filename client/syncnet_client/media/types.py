@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from syncnet_client.media.pictures import Picture
+
 __all__ = ["Frame", "Media", "MediaBlock", "MediaSummary", "StreamInfo"]
 
 
@@ -22,13 +24,18 @@ class Frame:
         index: position in the sequence, from 0; it belongs to the samples
             ``640 * index .. 640 * (index + 1)``.
         time: time stamp in seconds, on the source's own clock, of the source frame that is shown.
-        image: uint8 [height, width, 3], RGB, upright, square pixels, in the source's resolution.
-            A source frame that is shown twice shares one array: do not write to it.
+        picture: what is shown, in the source's resolution. A source frame that is shown twice
+            shares one.
     """
 
     index: int
     time: Fraction
-    image: npt.NDArray[np.uint8]
+    picture: Picture
+
+    @property
+    def image(self) -> npt.NDArray[np.uint8]:
+        """All of the picture: uint8 [height, width, 3], RGB, upright. Do not write to it."""
+        return self.picture.rgb()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,16 +1,15 @@
-"""The video stream: packets wait undecoded, frames come out sampled at 25 fps and in RGB."""
+"""The video stream: packets wait undecoded, frames come out sampled at 25 fps."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import av
-import numpy as np
-import numpy.typing as npt
 
+from syncnet_client.media.pictures import DecodedPicture
 from syncnet_client.media.sampling import TICK, FrameSampler, Sampled
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["VideoDecoder"]
 
-# Squarer than this needs no scaling: some encoders round the aspect ratio of their pixels.
-SQUARE_TOLERANCE = 0.01
 FORMATS_WITHOUT_PTS = {"avi"}
 
 
@@ -32,9 +29,9 @@ class VideoDecoder:
         waiting_bytes: size of the packets that wait.
         decoded: frames decoded.
         undecodable: packets that failed, and frames that came out damaged.
-        shown: different frames converted.
-        repeated: frames converted that were the same as the one before.
-        rotation: of the last frame converted, degrees counter-clockwise.
+        shown: different frames shown.
+        repeated: frames shown that were the same as the one before.
+        rotation: of the last frame shown, degrees counter-clockwise.
         newest: time stamp in seconds of the newest packet.
     """
 
@@ -48,7 +45,7 @@ class VideoDecoder:
         self._waiting: deque[tuple[Fraction, Packet[VideoStream]]] = deque()
         self.newest = Fraction(0)
         self._usual_duration = 1 / stream.average_rate if stream.average_rate else TICK
-        self._converted: tuple[av.VideoFrame, npt.NDArray[np.uint8]] | None = None
+        self._shown: tuple[av.VideoFrame, DecodedPicture] | None = None
         stream.thread_type = "AUTO"
 
     @property
@@ -109,23 +106,16 @@ class VideoDecoder:
             time, duration = self._place(frame)
             yield from self.sampler.push(time, duration, frame)
 
-    def convert(self, frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
-        """Return a frame as uint8 [height, width, 3], RGB, upright and with square pixels."""
-        if self._converted is not None and self._converted[0] is frame:
+    def show(self, frame: av.VideoFrame) -> DecodedPicture:
+        """Return the picture of a frame, the same one as before if the frame is the same."""
+        if self._shown is not None and self._shown[0] is frame:
             self.repeated += 1
-            return self._converted[1]
-        aspect = self._stream.sample_aspect_ratio
-        width = round(frame.width * aspect) if aspect else frame.width
-        if abs(width - frame.width) <= SQUARE_TOLERANCE * frame.width:
-            width = frame.width
-        pixels: npt.NDArray[Any] = frame.reformat(width=width, format="rgb24").to_ndarray()
-        self.rotation = round(frame.rotation / 90) * 90
-        if self.rotation:
-            pixels = np.rot90(pixels, self.rotation // 90)
-        image = np.ascontiguousarray(pixels, dtype=np.uint8)
+            return self._shown[1]
+        picture = DecodedPicture(frame, float(self._stream.sample_aspect_ratio or 1))
+        self.rotation = picture.rotation
         self.shown += 1
-        self._converted = (frame, image)
-        return image
+        self._shown = (frame, picture)
+        return picture
 
     def _place(self, frame: av.VideoFrame) -> tuple[Fraction, Fraction]:
         """Return a frame's time stamp and duration in seconds."""

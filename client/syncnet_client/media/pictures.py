@@ -1,0 +1,160 @@
+"""Pictures that are converted only as far as they are looked at.
+
+Most of a frame is never seen by the network: a face is cut out and scaled to 224x224. So a decoded
+picture stays in the planes that the decoder wrote, and a part of it is cut out of the planes,
+scaled, and only then converted to RGB.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, Protocol
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from syncnet_client.media.planes import planar_format
+
+__all__ = ["ArrayPicture", "DecodedPicture", "Picture"]
+
+Image = npt.NDArray[np.uint8]
+Size = tuple[int, int]  # width, height
+
+# Squarer than this needs no scaling: some encoders round the aspect ratio of their pixels.
+SQUARE_TOLERANCE = 0.01
+
+
+class Picture(Protocol):
+    """One picture, upright and with square pixels."""
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels."""
+
+    def rgb(self) -> Image:
+        """Return all of it: uint8 [height, width, 3], RGB. Do not write to it."""
+
+    def part(self, left: int, top: int, width: int, height: int, size: Size) -> Image:
+        """Return a part of it in another size.
+
+        Args:
+            left, top, width, height: the part, in pixels, inside the picture and not empty.
+            size: width and height of what is returned.
+
+        Returns:
+            uint8 [height, width, 3], RGB.
+        """
+
+    def luma(self, step: int) -> Image:
+        """Return every ``step``-th pixel of every ``step``-th row in grey.
+
+        Only pictures of one source compare: they may be turned, and their contrast is the source's.
+        """
+
+
+class ArrayPicture:
+    """A picture in memory.
+
+    Args:
+        image: uint8 [height, width, 3], RGB.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels."""
+        return self._image.shape[1], self._image.shape[0]
+
+    def rgb(self) -> Image:
+        """Return the array itself."""
+        return self._image
+
+    def part(self, left: int, top: int, width: int, height: int, size: Size) -> Image:
+        """Return a part of it in another size, as uint8 [height, width, 3]."""
+        part = self._image[top : top + height, left : left + width]
+        if (width, height) == size:
+            return np.ascontiguousarray(part)
+        shrinks = width > size[0] and height > size[1]
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(part, size, interpolation=method), dtype=np.uint8)
+
+    def luma(self, step: int) -> Image:
+        """Return every ``step``-th pixel of every ``step``-th row in grey."""
+        grey = cv2.cvtColor(self._image[::step, ::step], cv2.COLOR_RGB2GRAY)
+        return np.asarray(grey, dtype=np.uint8)
+
+
+class DecodedPicture:
+    """A picture as it left the decoder.
+
+    Args:
+        frame: what the decoder gave.
+        aspect: width of a pixel over its height.
+
+    Attributes:
+        rotation: degrees by which it is turned counter-clockwise to stand upright.
+    """
+
+    def __init__(self, frame: av.VideoFrame, aspect: float) -> None:
+        self._frame = frame
+        self._turns = round(frame.rotation / 90)
+        self.rotation = 90 * self._turns
+        width = round(frame.width * aspect)
+        square = abs(width - frame.width) <= SQUARE_TOLERANCE * frame.width
+        self._width = frame.width if square else width
+        self._format = planar_format(frame.format.name, frame.colorspace, frame.color_range)
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels."""
+        height = self._frame.height
+        return (height, self._width) if self._turns % 2 else (self._width, height)
+
+    def rgb(self) -> Image:
+        """Return all of it, uint8 [height, width, 3]; converted by FFmpeg, and only once."""
+        return self._rgb
+
+    def part(self, left: int, top: int, width: int, height: int, size: Size) -> Image:
+        """Return a part of it in another size, as uint8 [height, width, 3]."""
+        if self._format is None or (width, height) == size == self.size:
+            return ArrayPicture(self._rgb).part(left, top, width, height, size)
+        stored = self._stored(left, top, width, height)
+        turned = size[::-1] if self._turns % 2 else size
+        return _turn(self._format.part(self._frame, *stored, turned), self._turns)
+
+    def luma(self, step: int) -> Image:
+        """Return every ``step``-th pixel of every ``step``-th row in grey, as they are stored."""
+        if self._format is None:
+            return ArrayPicture(self._rgb).luma(step)
+        return self._format.luma(self._frame, step)
+
+    @cached_property
+    def _rgb(self) -> Image:
+        pixels = self._frame.reformat(width=self._width, format="rgb24").to_ndarray()
+        return _turn(pixels, self._turns)
+
+    def _stored(self, left: int, top: int, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return where a part of the upright picture lies in the planes."""
+        across, down = self._width, self._frame.height
+        turns = self._turns % 4
+        if turns == 1:
+            left, top, width, height = across - top - height, left, height, width
+        elif turns == 2:
+            left, top = across - left - width, down - top - height
+        elif turns == 3:
+            left, top, width, height = top, down - left - width, height, width
+        if across != self._frame.width:
+            stretch = self._frame.width / across
+            left, right = math.floor(left * stretch), math.ceil((left + width) * stretch)
+            width = right - left
+        return left, top, width, height
+
+
+def _turn(image: npt.NDArray[Any], turns: int) -> Image:
+    """Turn an image counter-clockwise by quarters."""
+    return np.ascontiguousarray(np.rot90(image, turns) if turns else image, dtype=np.uint8)
