@@ -30,7 +30,7 @@ from syncnet_client.faces import (
     TrackEnd,
     TrackFrames,
 )
-from syncnet_client.media import ArrayMedia, Frame
+from syncnet_client.media import ArrayMedia, ArrayPicture, Frame
 from syncnet_client.scoring.clip import score_media
 from syncnet_client.scoring.options import ScoreOptions
 
@@ -284,7 +284,7 @@ def test_time_stamps_are_those_of_the_source(transport: WrittenTransport):
     class Late(ArrayMedia):
         def __next__(self):
             block = super().__next__()
-            shifted = [Frame(f.index, f.time + Fraction(7, 2), f.image) for f in block.frames]
+            shifted = [Frame(f.index, f.time + Fraction(7, 2), f.picture) for f in block.frames]
             return type(block)(shifted, block.samples)
 
     with SyncNetClient(transport=transport) as client:
@@ -361,7 +361,10 @@ class Fresh(ArrayMedia):
 
     def __next__(self):
         block = super().__next__()
-        copies = [Frame(frame.index, frame.time, frame.image.copy()) for frame in block.frames]
+        copies = [
+            Frame(frame.index, frame.time, ArrayPicture(frame.image.copy()))
+            for frame in block.frames
+        ]
         return type(block)(copies, block.samples)
 
 

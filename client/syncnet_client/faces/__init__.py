@@ -1,8 +1,9 @@
 """Faces: find them, follow them, and cut the square that the network was trained on."""
 
 from syncnet_client.faces.cropper import CropMode, FaceCropper, FixedCropper, make_cropper
-from syncnet_client.faces.detectors import Detector, HaarDetector, YuNetDetector
-from syncnet_client.faces.geometry import Box
+from syncnet_client.faces.detectors import Detector, Face
+from syncnet_client.faces.geometry import Box, Square
+from syncnet_client.faces.haar import HaarDetector
 from syncnet_client.faces.types import (
     CropEvent,
     CroppedFrame,
@@ -12,6 +13,7 @@ from syncnet_client.faces.types import (
     TrackEnd,
     TrackFrames,
 )
+from syncnet_client.faces.yunet import YuNetDetector
 
 __all__ = [
     "Box",
@@ -22,9 +24,11 @@ __all__ = [
     "Cropper",
     "Detector",
     "EndReason",
+    "Face",
     "FaceCropper",
     "FixedCropper",
     "HaarDetector",
+    "Square",
     "TrackEnd",
     "TrackFrames",
     "YuNetDetector",

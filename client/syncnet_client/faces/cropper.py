@@ -1,6 +1,6 @@
 """Frames in, 224x224 face crops out, with a finite look-ahead.
 
-A crop is settled about ten frames after its frame: six that the median needs, and the next
+A crop is settled about fifteen frames after its frame: six that the median needs, and the next
 detection. Where a face is lost it takes up to 25 frames more. So memory does not depend on the
 length of the clip.
 """
@@ -15,8 +15,9 @@ from syncnet_client.contract import FRAME_SIZE
 from syncnet_client.errors import NoFaceError, UsageError
 from syncnet_client.faces.crops import cut_out, fit
 from syncnet_client.faces.cuts import CutDetector
-from syncnet_client.faces.detectors import Detector, HaarDetector, YuNetDetector
+from syncnet_client.faces.detectors import Detector
 from syncnet_client.faces.geometry import Box
+from syncnet_client.faces.haar import HaarDetector
 from syncnet_client.faces.tracks import HOLD_FRAMES, LOOK_EVERY, SceneTracker, Track
 from syncnet_client.faces.types import (
     CropEvent,
@@ -27,6 +28,7 @@ from syncnet_client.faces.types import (
     TrackEnd,
     TrackFrames,
 )
+from syncnet_client.faces.yunet import YuNetDetector
 from syncnet_client.media import Frame
 from syncnet_client.media.time_jumps import clock_text
 
@@ -95,15 +97,15 @@ class FixedCropper:
         return [TrackEnd(0, "end")] if self._count else []
 
     def _crop(self, frame: Frame) -> CroppedFrame:
-        height, width = frame.image.shape[:2]
+        width, height = frame.picture.size
         box = self._box
         if box is None:
-            image = fit(frame.image)
+            image = fit(frame.picture)
             return CroppedFrame(frame.index, frame.time, image, Box(0, 0, width, height), True)
         if box.x < 0 or box.y < 0 or box.x + box.width > width or box.y + box.height > height:
             text = ",".join(str(round(value)) for value in box)
             raise UsageError(f"crop {text} is not inside the picture of {width}x{height} pixels")
-        return CroppedFrame(frame.index, frame.time, cut_out(frame.image, box), box, True)
+        return CroppedFrame(frame.index, frame.time, cut_out(frame.picture, box), box, True)
 
 
 class AutoCropper:
@@ -137,7 +139,7 @@ class AutoCropper:
         return [] if self._cropper is None else self._cropper.flush()
 
     def _choose(self, first: Frame) -> Cropper:
-        if first.image.shape[:2] == (FRAME_SIZE, FRAME_SIZE):
+        if first.picture.size == (FRAME_SIZE, FRAME_SIZE):
             return FixedCropper(None)
         return FaceCropper(self._detector or HaarDetector())
 
@@ -181,7 +183,7 @@ class FaceCropper:
         events: list[CropEvent] = []
         for frame in frames:
             self._count += 1
-            cut = self._cuts.push(frame.image)
+            cut = self._cuts.push(frame.picture)
             events += self._advance(cut)
             self._pending = frame
         return events
@@ -210,7 +212,7 @@ class FaceCropper:
         if frame is None:
             return []
         events: list[CropEvent] = []
-        if not self._frames or cut or frame.image.shape != self._frames[-1].image.shape:
+        if not self._frames or cut or frame.picture.size != self._frames[-1].picture.size:
             if self._frames:
                 self._cut_count += 1
                 events += self._end_scene("cut")
@@ -218,7 +220,7 @@ class FaceCropper:
             self._tracker.begin_scene(frame.index)
         self._frames.append(frame)
         if (frame.index - self._scene_start) % LOOK_EVERY == 0:
-            ended = self._tracker.look(frame.index, frame.image, self._frames[0].index)
+            ended = self._tracker.look(self._frames)
             for track in ended:
                 events += self._collect(track, "lost")
             for track in self._tracker.tracks:
@@ -230,7 +232,7 @@ class FaceCropper:
     def _end_scene(self, reason: EndReason) -> list[CropEvent]:
         events: list[CropEvent] = []
         if self._frames:
-            for track in self._tracker.end_scene(self._frames[-1].index):
+            for track in self._tracker.end_scene(self._frames):
                 events += self._collect(track, reason)
             self._frames.clear()
         return events
@@ -243,7 +245,7 @@ class FaceCropper:
         while track.next_frame < track.settled():
             frame = self._frames[track.next_frame - oldest]
             box, detected = track.take()
-            image = cut_out(frame.image, box)
+            image = cut_out(frame.picture, box)
             crops.append(CroppedFrame(frame.index, frame.time, image, box, detected))
         events: list[CropEvent] = [TrackFrames(track.number, crops)] if crops else []
         if end is not None:

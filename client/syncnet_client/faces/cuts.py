@@ -8,16 +8,13 @@ its neighbours, which are alike, is a flash and no cut.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
+from syncnet_client.faces.thumbnails import Thumbnail, thumbnail
 from syncnet_client.media import Picture
 
 __all__ = ["CutDetector"]
 
-THUMBNAIL = 16  # pixels, both sides
-SUBSAMPLED = 64  # pixels, roughly: enough for a thumbnail, and cheap
 LEAST_DIFFERENCE = 12.0  # mean absolute difference, of 255
 MOST_ALIKE = 0.7  # correlation
 FLAT = 2.0  # standard deviation below which an image has no pattern
@@ -27,12 +24,12 @@ class CutDetector:
     """Tell for each frame, one frame later, whether a new scene begins with it."""
 
     def __init__(self) -> None:
-        self._scene: npt.NDArray[np.float32] | None = None  # last frame that is no flash
-        self._pending: npt.NDArray[np.float32] | None = None
+        self._scene: Thumbnail | None = None  # last frame that is no flash
+        self._pending: Thumbnail | None = None
 
     def push(self, picture: Picture) -> bool:
         """Take a frame and tell whether the one *before* it is the first of a scene."""
-        following = _thumbnail(picture)
+        following = thumbnail(picture)
         cut = self._settle(following)
         self._pending = following
         return cut
@@ -41,7 +38,7 @@ class CutDetector:
         """Tell whether the last frame is the first of a scene."""
         return self._settle(self._pending)
 
-    def _settle(self, following: npt.NDArray[np.float32] | None) -> bool:
+    def _settle(self, following: Thumbnail | None) -> bool:
         pending, scene = self._pending, self._scene
         if pending is None or following is None:
             return False
@@ -54,13 +51,7 @@ class CutDetector:
         return True
 
 
-def _thumbnail(picture: Picture) -> npt.NDArray[np.float32]:
-    small = picture.luma(max(1, min(picture.size) // SUBSAMPLED))
-    small = cv2.resize(small, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.float32)
-
-
-def _differ(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> bool:
+def _differ(first: Thumbnail, second: Thumbnail) -> bool:
     if np.abs(first - second).mean() < LEAST_DIFFERENCE:
         return False
     patterns = [(image - image.mean()).ravel() for image in (first, second)]

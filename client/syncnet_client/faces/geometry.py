@@ -22,8 +22,7 @@ class Box(NamedTuple):
     height: float
 
 
-@dataclass(frozen=True)
-class Square:
+class Square(NamedTuple):
     """A square crop in pixels of the source frame: centre line, top edge and side."""
 
     centre: float

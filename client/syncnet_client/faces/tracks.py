@@ -1,31 +1,33 @@
 """One face through a scene: where it was seen, and where its crop is in every frame.
 
-Faces are looked for in every fourth frame; in between, and while a face is lost for a moment,
-positions are interpolated. As in the published pipeline the positions are then filtered with a
-median over 13 frames, so that what the detector wavers does not shake the picture.
+A confirmed face is looked for in every eighth frame, and in every fourth while it moves fast or
+cannot be seen; in between, positions are interpolated. As in the published pipeline the positions
+are then filtered with a median over 13 frames, so that what the detector wavers does not shake the
+picture.
 """
 
 from __future__ import annotations
 
 from collections import deque
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Sequence
+from statistics import median
 
 from syncnet_client.faces.detectors import Detector, Face
-from syncnet_client.faces.geometry import Box, overlap
+from syncnet_client.faces.geometry import Box, Square, overlap
+from syncnet_client.faces.searches import SearchPlan
+from syncnet_client.media import Frame
 
 __all__ = ["HOLD_FRAMES", "LOOK_EVERY", "SceneTracker", "Track"]
 
 LOOK_EVERY = 4  # frames
+FOLLOW_EVERY = 2 * LOOK_EVERY  # frames, for confirmed faces
+# A face that has moved by more than this between two looks is looked for half-way as well.
+FAST = 0.08  # of the crop's side
 MEDIAN_REACH = 6  # frames to each side: a median over 13
 # A face that is unseen for longer than this is lost, as in the published pipeline.
 LOST_FRAMES = 25
 # Up to so many frames at the edges of a scene get the position next to them.
 HOLD_FRAMES = 12
-# Whole frames are searched every so many looks.
-SEARCH_LOOKS_ALONE = 3
-SEARCH_LOOKS_BESIDE_TRACKS = 8
 # A tentative track is confirmed when it was seen so often and clearly enough, and dropped when it
 # was seen or missed so often before that.
 CONFIRMING_HITS = 4
@@ -33,8 +35,6 @@ MOST_TENTATIVE_HITS = 8
 MOST_TENTATIVE_MISSES = 2
 SHORT_SCENE_HITS = 3
 SAME_FACE = 0.3  # overlap of boxes
-
-Rows = npt.NDArray[np.float64]
 
 
 class Track:
@@ -57,7 +57,7 @@ class Track:
         self.misses = 0  # since the last hit once confirmed, in all before
         self._score = score
         # Position and whether it was seen, for frames from _first on.
-        self._rows = deque([_row(face)] * (frame - start + 1))
+        self._rows = deque([face.crop] * (frame - start + 1))
         self._seen = deque([False] * (frame - start) + [True])
         self._first = start
 
@@ -66,13 +66,20 @@ class Track:
         """Mean score of its detections."""
         return self._score / self.hits
 
+    def due(self, frame: int) -> bool:
+        """Whether to look for the face at ``frame``."""
+        return self.number is None or self.misses > 0 or frame - self.last_frame >= FOLLOW_EVERY
+
     def hit(self, frame: int, face: Face, score: float) -> None:
         """Note that the face was seen at ``frame``, and fill the frames since it was last."""
-        before, after = _row(self.face), _row(face)
+        before, after = self.face.crop, face.crop
         step = frame - self.last_frame
         for number in range(1, step + 1):
-            self._rows.append(before + (after - before) * (number / step))
-            self._seen.append(number == step or step <= LOOK_EVERY)
+            share = number / step
+            self._rows.append(
+                Square(*(old + (new - old) * share for old, new in zip(before, after, strict=True)))
+            )
+            self._seen.append(number == step or step <= FOLLOW_EVERY)
         self.face, self.last_frame = face, frame
         self.hits += 1
         self._score += score
@@ -96,14 +103,14 @@ class Track:
         """Return the crop of ``next_frame`` and whether the face was seen there, and step on."""
         at = self.next_frame - self._first
         window = list(self._rows)[max(0, at - MEDIAN_REACH) : at + MEDIAN_REACH + 1]
-        centre, top, side = np.median(np.stack(window), axis=0)
+        centre, top, side = (median(values) for values in zip(*window, strict=True))
         seen = self._seen[at]
         self.next_frame += 1
         while self._first < self.next_frame - MEDIAN_REACH:
             self._rows.popleft()
             self._seen.popleft()
             self._first += 1
-        return Box(float(centre - side / 2), float(top), float(side), float(side)), seen
+        return Box(centre - side / 2, top, side, side), seen
 
 
 class SceneTracker:
@@ -120,44 +127,67 @@ class SceneTracker:
         self.confirmed = 0
         self.ignored = 0
         self._detector = detector
-        self._looks = 0
+        self._plan = SearchPlan()
         self._scene_start = 0
 
     def begin_scene(self, frame: int) -> None:
         """Begin anew at ``frame``; all tracks must have been closed."""
         self._scene_start = frame
-        self._looks = 0
+        self._plan = SearchPlan()
 
-    def look(self, frame: int, image: npt.NDArray[np.uint8], oldest: int) -> list[Track]:
-        """Look for faces and return the tracks that ended.
+    def look(self, frames: Sequence[Frame]) -> list[Track]:
+        """Look for faces in the last of the frames and return the tracks that ended.
+
+        To be called for every ``LOOK_EVERY``-th frame of a scene, its first one included.
 
         Args:
-            frame: index of the frame.
-            image: the frame, uint8 [height, width, 3], RGB.
-            oldest: index of the oldest frame that a new track can begin with.
+            frames: consecutive frames of the scene: all that a track may begin with or has not
+                taken yet.
         """
-        every = SEARCH_LOOKS_BESIDE_TRACKS if self.tracks else SEARCH_LOOKS_ALONE
-        found = self._detector.search(image) if self._looks % every == 0 else []
-        self._looks += 1
+        newest = frames[-1]
+        search = self._plan.due(newest.picture, [track.face.box for track in self.tracks])
+        found = self._detector.search(newest.picture) if search else []
         for track in self.tracks:
-            reach = 1 + (frame - track.last_frame - LOOK_EVERY) / LOST_FRAMES
-            face = self._detector.follow(image, track.face, reach)
-            if face is None:
-                face = next((new for new in found if _same(new, track.face)), None)
-            if face is None:
-                track.misses += 1
-            else:
-                track.hit(frame, face, self._score(image, face, track.number is None))
+            if found or track.due(newest.index):
+                self._follow(track, frames, found)
         for face in found:
             if not any(_same(face, track.face) for track in self.tracks):
-                near = frame - self._scene_start <= HOLD_FRAMES and oldest <= self._scene_start
-                start = self._scene_start if near else frame
-                self.tracks.append(Track(start, frame, face, self._score(image, face, True)))
-        return self._judge(frame)
+                first = self._scene_start
+                near = newest.index - first <= HOLD_FRAMES and frames[0].index <= first
+                score = self._score(newest, face, True)
+                start = first if near else newest.index
+                self.tracks.append(Track(start, newest.index, face, score))
+        return self._judge(newest.index)
 
-    def end_scene(self, last_frame: int) -> list[Track]:
-        """Close all tracks and return those that are confirmed."""
+    def _follow(self, track: Track, frames: Sequence[Frame], found: Sequence[Face]) -> None:
+        """Look for the face of a track in the last of the frames."""
+        newest = frames[-1]
+        since = newest.index - track.last_frame
+        reach = 1 + max(0, since - FOLLOW_EVERY) / LOST_FRAMES
+        face = self._detector.follow(newest.picture, track.face, reach)
+        if since == FOLLOW_EVERY and (face is None or _fast(track.face.crop, face.crop)):
+            between = frames[-1 - LOOK_EVERY]
+            seen = self._detector.follow(between.picture, track.face, reach)
+            if seen is not None:
+                track.hit(between.index, seen, seen.score)
+                face = face or self._detector.follow(newest.picture, seen, reach)
+        if face is None:
+            face = next((new for new in found if _same(new, track.face)), None)
+        if face is None:
+            track.misses += 1
+        else:
+            track.hit(newest.index, face, self._score(newest, face, track.number is None))
+
+    def end_scene(self, frames: Sequence[Frame]) -> list[Track]:
+        """Close all tracks and return those that are confirmed.
+
+        Args:
+            frames: as of ``look``; the last one is the last of the scene.
+        """
+        last_frame = frames[-1].index
         for track in self.tracks:
+            if 0 < last_frame - track.last_frame < FOLLOW_EVERY:
+                self._follow(track, frames, [])
             track.close(last_frame)
             throughout = track.start == self._scene_start and not track.misses
             often = track.hits >= SHORT_SCENE_HITS or throughout
@@ -190,8 +220,9 @@ class SceneTracker:
         self.tracks = kept
         return ended
 
-    def _score(self, image: npt.NDArray[np.uint8], face: Face, tentative: bool) -> float:
-        return face.score + (self._detector.second_opinion(image, face) if tentative else 0.0)
+    def _score(self, frame: Frame, face: Face, tentative: bool) -> float:
+        more = self._detector.second_opinion(frame.picture, face) if tentative else 0.0
+        return face.score + more
 
     def _ignore(self, track: Track) -> None:
         self.ignored += track.hits >= CONFIRMING_HITS
@@ -202,8 +233,9 @@ class SceneTracker:
         self.confirmed += 1
 
 
-def _row(face: Face) -> Rows:
-    return np.array([face.crop.centre, face.crop.top, face.crop.side])
+def _fast(before: Square, after: Square) -> bool:
+    changes = after.centre - before.centre, after.top - before.top, after.side - before.side
+    return max(abs(change) for change in changes) > FAST * after.side
 
 
 def _same(first: Face, second: Face) -> bool:

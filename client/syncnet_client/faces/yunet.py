@@ -35,32 +35,36 @@ class YuNetDetector:
     def __init__(self, path: str | Path) -> None:
         if not Path(path).is_file():
             raise UsageError(f"{path}: no such file; it should be the ONNX file of YuNet")
-        size = (FOLLOW_PIXELS, FOLLOW_PIXELS)  # until the first image sets it
         try:
-            self._network = cv2.FaceDetectorYN.create(
-                str(path), "", size, self._SCORE, self._OVERLAP, self._MOST
-            )
+            # One for each size of image: a change of size takes as long as to detect.
+            self._whole, self._near = (self._load(path) for _ in range(2))
         except cv2.error as error:
             raise UsageError(f"{path} is not an ONNX file of YuNet") from error
 
     def search(self, picture: Picture) -> list[Face]:
         """Return all faces in a frame."""
-        return self._detect(whole_view(picture))
+        return self._detect(self._whole, whole_view(picture))
 
     def follow(self, picture: Picture, face: Face, reach: float) -> Face | None:
         """Return the face that ``face`` has become, or None."""
         view = near_view(picture, face.box, reach)
-        found = [] if view is None else self._detect(view)
+        found = [] if view is None else self._detect(self._near, view)
         return max(found, key=lambda other: overlap(face.box, other.box), default=None)
 
     def second_opinion(self, picture: Picture, face: Face) -> float:  # noqa: ARG002
         """Return 0: the network's own score will do."""
         return 0.0
 
-    def _detect(self, view: View) -> list[Face]:
+    def _load(self, path: str | Path) -> cv2.FaceDetectorYN:
+        size = (FOLLOW_PIXELS, FOLLOW_PIXELS)  # until the first image sets it
+        return cv2.FaceDetectorYN.create(
+            str(path), "", size, self._SCORE, self._OVERLAP, self._MOST
+        )
+
+    def _detect(self, network: cv2.FaceDetectorYN, view: View) -> list[Face]:
         image = cv2.cvtColor(view.image, cv2.COLOR_RGB2BGR)
-        self._network.setInputSize((image.shape[1], image.shape[0]))
-        _, rows = self._network.detect(image)
+        network.setInputSize((image.shape[1], image.shape[0]))
+        _, rows = network.detect(image)
         faces = []
         for row in rows if rows is not None else ():
             box = view.box(*(float(value) for value in row[:4]))

@@ -41,7 +41,10 @@ class Picture(Protocol):
         """Return a part of it in another size.
 
         Args:
-            left, top, width, height: the part, in pixels, inside the picture and not empty.
+            left: first column of the part, in pixels.
+            top: its first row.
+            width: of the part, which is not empty.
+            height: of the part; all of it is inside the picture.
             size: width and height of what is returned.
 
         Returns:
@@ -51,7 +54,7 @@ class Picture(Protocol):
     def luma(self, step: int) -> Image:
         """Return every ``step``-th pixel of every ``step``-th row in grey.
 
-        Only pictures of one source compare: they may be turned, and their contrast is the source's.
+        Only pictures of one source compare: black and white are the source's own.
         """
 
 
@@ -128,10 +131,10 @@ class DecodedPicture:
         return _turn(self._format.part(self._frame, *stored, turned), self._turns)
 
     def luma(self, step: int) -> Image:
-        """Return every ``step``-th pixel of every ``step``-th row in grey, as they are stored."""
+        """Return every ``step``-th pixel of every ``step``-th row in grey."""
         if self._format is None:
             return ArrayPicture(self._rgb).luma(step)
-        return self._format.luma(self._frame, step)
+        return _turn(self._format.luma(self._frame, step), self._turns)
 
     @cached_property
     def _rgb(self) -> Image:

@@ -26,7 +26,9 @@ Size = tuple[int, int]  # width, height
 # area gives, in a quarter of its time.
 BILINEAR_RATIO = 1.3
 PROBE_BLOCKS = 16  # of one colour each, along a side of the test picture
-PROBE_BLOCK = 4  # pixels, a multiple of every chroma subsampling
+# Pixels; many enough for a middle that no interpolation of chroma mixes with other colours.
+PROBE_BLOCK = 16
+MOST_SUBSAMPLED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,39 +66,41 @@ class PlanarFormat:
 
         Args:
             frame: in this format.
-            left, top, width, height: the part, in luma pixels, inside the frame.
+            left: first column of the part, in luma pixels.
+            top: its first row.
+            width: of the part, which is not empty.
+            height: of the part; all of it is inside the frame.
             size: width and height of what is returned.
 
         Returns:
             uint8 [height, width, 3], RGB.
         """
         luma, *chroma = self.planes(frame)
-        scaled = [_scale(luma[top : top + height, left : left + width], size)]
-        scaled += [self._chroma(plane, left, top, width, height, size) for plane in chroma]
-        if self.bits > 8:
-            factor = 1 / (1 << (self.bits - 8))
-            scaled = [cv2.convertScaleAbs(plane, alpha=factor) for plane in scaled]
-        return np.asarray(cv2.transform(cv2.merge(scaled), self.matrix), dtype=np.uint8)
+        planes = [_scale(self._eight_bits(luma[top : top + height, left : left + width]), size)]
+        planes += [self._chroma(plane, left, top, width, height, size) for plane in chroma]
+        return np.asarray(cv2.transform(cv2.merge(planes), self.matrix), dtype=np.uint8)
 
     def _chroma(
         self, plane: Plane, left: int, top: int, width: int, height: int, size: Size
-    ) -> Plane:
+    ) -> Image:
         right, bottom = left + width, top + height
         first, last = left // self.across, -(-right // self.across)
         above, below = top // self.down, -(-bottom // self.down)
-        part = plane[above:below, first:last]
+        part = self._eight_bits(plane[above:below, first:last])
         cut = any(edge % self.across for edge in (left, right))
         cut |= any(edge % self.down for edge in (top, bottom))
-        if not cut or width > self.across * size[0]:
-            return _scale(part, size)
-        # The edges cut chroma pixels in two, and that is more than half a pixel of the result.
-        whole = ((last - first) * self.across, (below - above) * self.down)
-        part = cv2.resize(part, whole, interpolation=cv2.INTER_NEAREST)
-        x, y = left - first * self.across, top - above * self.down
-        scaled: Plane = cv2.resize(
-            part[y : y + height, x : x + width], size, interpolation=cv2.INTER_LINEAR
-        )
-        return scaled
+        if cut and width <= self.across * size[0]:
+            # The edges cut chroma pixels in two, and that is more than half a pixel of the result.
+            inner = max(1, round(width / self.across)), max(1, round(height / self.down))
+            x = (left + width / 2) / self.across - first - 0.5
+            y = (top + height / 2) / self.down - above - 0.5
+            part = np.asarray(cv2.getRectSubPix(part, inner, (x, y)), np.uint8)
+        return _scale(part, size)
+
+    def _eight_bits(self, plane: Plane) -> Image:
+        if self.bits == 8:
+            return plane
+        return np.asarray(cv2.convertScaleAbs(plane, alpha=0.5 ** (self.bits - 8)), np.uint8)
 
 
 @lru_cache(maxsize=64)
@@ -105,7 +109,8 @@ def planar_format(name: str, colorspace: int, color_range: int) -> PlanarFormat 
 
     Args:
         name: FFmpeg's name of the pixel format.
-        colorspace, color_range: FFmpeg's numbers, of the frame.
+        colorspace: FFmpeg's number for that of the frame.
+        color_range: likewise.
     """
     side = PROBE_BLOCKS * PROBE_BLOCK
     pixels = av.VideoFormat(name, side, side)
@@ -115,7 +120,7 @@ def planar_format(name: str, colorspace: int, color_range: int) -> PlanarFormat 
     if pixels.is_rgb or pixels.is_big_endian or not planar or min(bits) < 8 or max(bits) > 16:
         return None
     across, down = side // parts[1].width, side // parts[1].height
-    if max(across, down) > PROBE_BLOCK:
+    if max(across, down) > MOST_SUBSAMPLED:
         return None
     form = PlanarFormat(bits.pop(), across, down, np.zeros((3, 4), np.float32))
     probe = av.VideoFrame(side, side, name)
@@ -126,13 +131,14 @@ def planar_format(name: str, colorspace: int, color_range: int) -> PlanarFormat 
     for plane, colour in zip(form.planes(probe), colours, strict=True):
         repeats = np.ones([length // PROBE_BLOCKS for length in plane.shape], plane.dtype)
         plane[:] = np.kron(colour.astype(plane.dtype) << (form.bits - 8), repeats)
-    seen = probe.reformat(format="rgb24").to_ndarray()[::PROBE_BLOCK, ::PROBE_BLOCK]
+    middle = slice(PROBE_BLOCK // 2, None, PROBE_BLOCK)
+    seen = probe.reformat(format="rgb24").to_ndarray()[middle, middle]
     samples = np.vstack([colours.reshape(3, -1), np.ones(PROBE_BLOCKS**2)]).T
     matrix, *_ = np.linalg.lstsq(samples, seen.reshape(-1, 3).astype(np.float64), rcond=None)
     return PlanarFormat(form.bits, across, down, matrix.T.astype(np.float32))
 
 
-def _scale(plane: Plane, size: Size) -> Plane:
+def _scale(plane: Image, size: Size) -> Image:
     """Scale a plane; about the mean over the area that each pixel of the result covers."""
     while all(
         length >= 4 * wanted and length % 2 == 0
@@ -153,8 +159,7 @@ def _scale(plane: Plane, size: Size) -> Plane:
     return plane
 
 
-def _resize(plane: Plane, size: Size, method: int) -> Plane:
+def _resize(plane: Image, size: Size, method: int) -> Image:
     if plane.shape[::-1] == size:
         return plane
-    resized: Plane = cv2.resize(plane, size, interpolation=method)
-    return resized
+    return np.asarray(cv2.resize(plane, size, interpolation=method), np.uint8)
