@@ -132,10 +132,16 @@ def test_a_chunk_that_breaks_the_model_after_each_restart_is_given_up(fake: Fake
 
 
 @pytest.mark.parametrize(
-    "sentence", ["Failed to increase the shared memory pool size", "No space left on device"]
+    ("code", "sentence"),
+    [
+        ("INTERNAL", "Failed to increase the shared memory pool size"),
+        ("INTERNAL", "No space left on device"),
+        ("NOT_FOUND", "Request for unknown model: 'syncnet' has no available versions"),
+    ],
 )
-def test_shared_memory_that_is_full_is_a_passing_failure(sentence: str):
-    assert Failure("INTERNAL", sentence).kind is Kind.PASSING
+def test_faults_of_the_server_pass(code: str, sentence: str):
+    assert Failure(code, sentence).kind is Kind.PASSING
+    assert Failure(code, "something else").kind is not Kind.PASSING
 
 
 def test_a_chunk_that_always_breaks_the_stream_is_given_up(fake: FakeTriton):

@@ -274,17 +274,6 @@ def test_signal_while_models_are_loading(tiny_repository: Path, temporary: Path)
     assert tiny.traces(cli.pid, temporary) == []
 
 
-def test_command_says_when_tritonserver_dies(cli: subprocess.Popen[str], temporary: Path) -> None:
-    triton = next(p for p in tiny.tree(cli.pid) if p.name() == "tritonserver")
-    processes = tiny.tree(cli.pid)
-    triton.kill()
-    assert cli.wait(60) == 1
-    assert cli.stderr is not None
-    assert cli.stderr.read().endswith("error: tritonserver was killed by SIGKILL\n")
-    assert tiny.gone(processes)
-    assert tiny.traces(cli.pid, temporary) == []
-
-
 # --- It says what is wrong ---------------------------------------------------------------------
 
 
@@ -351,6 +340,41 @@ def test_bad_values_are_one_line_on_stderr(
     assert outcome.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["--tls-cert=a"], ["--no-such-option"], ["--grpc-port=x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--tls-cert=a"],
+        ["--no-such-option"],
+        ["--grpc-port=x"],
+        ["--grpc-port=99999"],
+        ["-q", "-v"],
+    ],
+)
 def test_usage_errors_have_status_2(arguments: list[str]) -> None:
-    assert run_cli(*arguments).returncode == 2
+    outcome = run_cli(*arguments)
+    assert outcome.returncode == 2
+    assert "Traceback" not in outcome.stderr
+
+
+def test_a_port_that_is_none_is_named() -> None:
+    outcome = run_cli("--grpc-port=99999")
+    assert outcome.stderr.endswith("99999 is not in the range 0<=x<=65535.\n")
+
+
+def test_version_and_help() -> None:
+    assert run_cli("--version").stdout.startswith("syncnet-server ")
+    assert run_cli("-h").stdout == run_cli("--help").stdout
+
+
+def test_quiet_says_nothing_but_errors(tiny_repository: Path) -> None:
+    command = [*COMMAND, *FREE_PORTS, f"--model-repository={tiny_repository}", "--quiet"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert tiny.wait_for(
+            lambda: any(
+                p.name() == "triton_python_b" or "stub" in p.name() for p in tiny.tree(process.pid)
+            )
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""

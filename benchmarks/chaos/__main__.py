@@ -85,7 +85,8 @@ def run(options: argparse.Namespace, schedule: Sequence[Planned]) -> dict[str, A
             for site in sites:
                 if not site.probe.wait_for_answer(0.0, _READY_S):
                     raise TimeoutError(f"site {site.name} does not answer")
-            quiet = _quiet_records(sites[0], paths, folder)
+            # On both, so that memory is compared with that of a server that has worked.
+            quiet, _ = (_quiet_records(site, paths, folder, options.jobs) for site in sites)
             before = {site.name: site.memory_mb() for site in sites}
             workers = [
                 threading.Thread(
@@ -163,12 +164,14 @@ def _torment(site: Site, schedule: Sequence[Planned], deadline: float, done: lis
     client.stop()
 
 
-def _quiet_records(site: Site, clips: Sequence[Path], folder: Path) -> dict[str, dict[str, Any]]:
+def _quiet_records(
+    site: Site, clips: Sequence[Path], folder: Path, jobs: int
+) -> dict[str, dict[str, Any]]:
     """Score every distinct clip undisturbed; a copy has the record of its original."""
     originals = clips[:DISTINCT]
-    place = folder / "quiet"
+    place = folder / f"quiet-{site.name}"
     place.mkdir()
-    client = Client(site.url, originals, place, jobs=1)
+    client = Client(site.url, originals, place, jobs)
     client.release(len(originals))
     if not wait_until(lambda: client.is_done, _READY_S):
         raise TimeoutError("the quiet run does not end")

@@ -73,7 +73,7 @@ def _cancel(site: Site, source: random.Random) -> None:
 
 
 def _hostile_http(site: Site, source: random.Random) -> None:
-    hostile_http(source.choice(site.replicas).http_url)
+    hostile_http(source.choice(site.replicas).http_url, source.randrange(2**32))
 
 
 def _hostile_grpc(site: Site, source: random.Random) -> None:

@@ -27,6 +27,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import itertools
 import json
 import os
 import select
@@ -50,6 +51,7 @@ WORK_FD = 9
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.2
+_LOOK_FOR_NEW = 10  # polls; to look through the threads of tritonserver for stubs takes longer
 _SHARED_MEMORY = Path("/dev/shm")
 # Triton counts its exit timeout from the signal and checks once a second.
 _STOP_MARGIN_S = 5.0
@@ -239,22 +241,33 @@ class _Stubs:
 
     def __init__(self, server: int) -> None:
         self._server = server
+        self._known: set[int] = set()
         self._dead: set[int] = set()
+        self._calls = itertools.count()
 
     def died(self) -> str | None:
         """Return the name of a stub that has been dead since the last call, too."""
-        dead = {pid: name for pid, name, state in self._children() if state == "Z"}
-        still = self._dead & dead.keys()
-        self._dead = set(dead)
-        return dead[min(still)] if still else None
+        if next(self._calls) % _LOOK_FOR_NEW == 0:
+            self._known = set(self._children())
+        names = {pid: name for pid in self._known if (name := _name_if_dead(pid))}
+        still = self._dead & names.keys()
+        self._dead = set(names)
+        return names[min(still)] if still else None
 
-    def _children(self) -> Iterator[tuple[int, str, str]]:
+    def _children(self) -> Iterator[int]:
         for path in Path(f"/proc/{self._server}/task").glob("*/children"):
             with contextlib.suppress(OSError):
-                for pid in path.read_text().split():
-                    # "PID (NAME) STATE ...", and a name may hold spaces and brackets
-                    name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")
-                    yield int(pid), name.partition("(")[2], rest[0]
+                yield from map(int, path.read_text().split())
+
+
+def _name_if_dead(pid: int) -> str | None:
+    """Return the name of a process that has ended and that its parent does not ask about."""
+    try:
+        # "PID (NAME) STATE ...", and a name may hold spaces and brackets
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")
+    except OSError:
+        return None
+    return name.partition("(")[2] if rest.startswith("Z") else None
 
 
 def _ending(server: subprocess.Popen[bytes], stubs: _Stubs) -> str | None:

@@ -40,10 +40,15 @@ _KINDS = {
     "RESOURCE_EXHAUSTED": Kind.DOUBTFUL,
 }
 
-# What Triton says, with the code INTERNAL, of faults of the server: the process of a Python model
-# has died, which `syncnet-server` mends by a restart, or /dev/shm is full.
+# What Triton says of faults of the server; with the code INTERNAL: the process of a Python model
+# has died, which `syncnet-server` mends by a restart, or /dev/shm is full. With NOT_FOUND: it has
+# unloaded a model because it stops.
 _DEAD_MODEL = "is not healthy"
-_FULL = ("shared memory pool size", "No space left on device")
+_SERVER_FAULTS = (
+    "shared memory pool size",
+    "No space left on device",
+    "has no available versions",
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Failure:
     @property
     def kind(self) -> Kind:
         """Whether another attempt makes sense."""
-        if self.is_dead_model or any(words in self.sentence for words in _FULL):
+        if self.is_dead_model or any(words in self.sentence for words in _SERVER_FAULTS):
             return Kind.PASSING
         return _KINDS.get(self.code, Kind.PERMANENT)
 
