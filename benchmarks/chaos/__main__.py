@@ -28,7 +28,6 @@ _READY_S = 120.0
 _BUSY_S = 10.0  # to wait for a client at work before a fault
 _RECOVERY_S = 60.0
 _SPREAD_S = 1.5  # faults come up to so long after the client is at work
-_LONGEST_OUTAGE_S = 10.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,6 +42,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="clips at once on a site (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the schedule (%(default)s)")
     parser.add_argument("--limit", type=float, default=180, help="seconds in all (%(default)s)")
+    parser.add_argument(
+        "--longest-outage",
+        type=float,
+        default=10,
+        metavar="SECONDS",
+        help="without an answer from a site that are not a problem (%(default)s)",
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder (%(default)s)")
     options = parser.parse_args(arguments)
     status = enter(arguments)
@@ -103,7 +109,9 @@ def run(options: argparse.Namespace, schedule: Sequence[Planned]) -> dict[str, A
             clients = {site.name: site.client for site in sites}
         left = leftovers(_ourselves())
         figures = [_site_figures(site, clients[site.name], quiet, sites) for site in sites]
-        problems = _problems(figures, left, done, schedule)
+        problems = _problems(figures, left, options.longest_outage)
+        if len(done) < len(schedule):
+            problems.append(f"time for {len(done)} of {len(schedule)} faults only")
         if problems:
             _print_logs(folder)
         return {
@@ -204,10 +212,7 @@ def _site_figures(
 
 
 def _problems(
-    figures: Sequence[dict[str, Any]],
-    left: Sequence[str],
-    done: Sequence[Planned],
-    schedule: Sequence[Planned],
+    figures: Sequence[dict[str, Any]], left: Sequence[str], longest_s: float
 ) -> list[str]:
     problems = [f"left behind: {what}" for what in left]
     for figure in figures:
@@ -216,10 +221,8 @@ def _problems(
             for count in ("lost", "doubled", "different", "false_failures")
             if figure[count]
         ]
-        if figure["longest_outage_s"] > _LONGEST_OUTAGE_S:
+        if figure["longest_outage_s"] > longest_s:
             problems.append(f"{figure['site']}: no answer for {figure['longest_outage_s']} s")
-    if len(done) < len(schedule):
-        problems.append(f"time for {len(done)} of {len(schedule)} faults only")
     return problems
 
 
