@@ -1,7 +1,6 @@
 """Command line: ``syncnet-client``.
 
-Exit status: 0 if everything was done, 1 with one line on standard error if something failed, 2 if
-the command line itself is wrong. Results go to standard output, everything else to standard error.
+Results go to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
@@ -9,49 +8,41 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import sys
-
-import typer
 
 from syncnet_client.commands.align import align
-from syncnet_client.commands.failures import PROGRAM, one_line
+from syncnet_client.commands.program import Program
 from syncnet_client.commands.score import score
 from syncnet_client.commands.watch import watch
 from syncnet_client.errors import SyncNetError, UsageError
 
-__all__ = ["app", "main"]
+__all__ = ["PROGRAM", "main"]
 
 _M_MMAP_THRESHOLD = -3  # of mallopt(3)
 _LARGE_BYTES = 4 << 20  # less than the frames of a chunk, more than what comes by the thousand
 
-# Without Rich's markup typer answers a usage error in plain lines and starts faster.
-app = typer.Typer(
-    name=PROGRAM,
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+PROGRAM = Program(
+    "syncnet-client",
+    "Audio-visual sync of talking-head clips, measured with SyncNet on a Triton server.",
+    failures=(SyncNetError,),
+    usage=(UsageError,),
 )
-app.command()(score)
-app.command()(align)
-app.command()(watch)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        print(f"{PROGRAM} {version('syncnet-triton')}")
-        raise typer.Exit
-
-
-@app.callback()
-def common(
-    _version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
-    ),
-) -> None:
-    """Audio-visual sync of talking-head clips, measured with SyncNet on a Triton server."""
+PROGRAM.command(
+    score,
+    examples=[
+        "syncnet-client score interview.mp4 --local",
+        "syncnet-client score interview.mp4 --json --url gpu.example:8001",
+        "syncnet-client score clips/ --output results.jsonl --jobs 4",
+        "syncnet-client score interview.mp4 --plot sync.png --overlay checked.mp4",
+    ],
+)
+PROGRAM.command(align, examples=["syncnet-client align late.mp4 in-sync.mp4 --local"])
+PROGRAM.command(
+    watch,
+    examples=[
+        "syncnet-client watch rtsp://camera.example/stream",
+        "syncnet-client watch recording.ts --follow --json",
+    ],
+)
 
 
 def _return_large_memory_at_once() -> None:
@@ -69,11 +60,4 @@ def main() -> int:
     # gRPC would write its own lines about a failed connection; the error says it once.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     _return_large_memory_at_once()
-    try:
-        app(prog_name=PROGRAM)
-    except SystemExit as done:
-        return done.code if isinstance(done.code, int) else 0
-    except SyncNetError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    return 0
+    return PROGRAM.run()

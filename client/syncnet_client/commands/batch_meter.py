@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +17,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from syncnet_client.batch.threads import Tally
+from syncnet_client.commands.terminal import progress_console
 
 __all__ = ["BatchMeter"]
 
@@ -26,7 +26,7 @@ class BatchMeter:
     """A bar on standard error while the context lasts; nothing where that is not a terminal."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = progress_console()
         self._bar: Bar | None = None
 
     def start(self, tally: Tally) -> None:

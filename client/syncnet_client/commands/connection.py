@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syncnet_client.commands.terminal import note
 from syncnet_client.defaults import DEFAULT_IN_FLIGHT, DEFAULT_TIMEOUT_S, DEFAULT_URL
 from syncnet_client.errors import ServerUnavailableError, UsageError
 
@@ -60,36 +61,65 @@ def connection(
         bool, typer.Option("--local", help="Start a server on this machine for this call alone.")
     ] = False,
     in_flight: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Chunks of one clip sent ahead of the answers.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            envvar="SYNCNET_IN_FLIGHT",
+            help="Chunks of one clip sent ahead of the answers.",
+        ),
     ] = DEFAULT_IN_FLIGHT,
     streams: Annotated[
         int,
         typer.Option(
             min=1,
             metavar="N",
+            envvar="SYNCNET_STREAMS",
             help="Streams that share a clip, for several servers behind a balancer.",
         ),
     ] = 1,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Send a chunk again if unanswered for so long.")
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            envvar="SYNCNET_TIMEOUT",
+            help="Send a chunk again if unanswered for so long.",
+        ),
     ] = DEFAULT_TIMEOUT_S,
-    tls: Annotated[bool, typer.Option("--tls", help="Encrypt the connection.")] = False,
+    tls: Annotated[
+        bool, typer.Option("--tls", envvar="SYNCNET_TLS", help="Encrypt the connection.")
+    ] = False,
     ca: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Trust the certificates in this PEM file.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", envvar="SYNCNET_CA", help="Trust the certificates in this PEM file."
+        ),
     ] = None,
     cert: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Identify with this certificate (PEM).")
+        Path | None,
+        typer.Option(
+            metavar="FILE", envvar="SYNCNET_CERT", help="Identify with this certificate (PEM)."
+        ),
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The key of that certificate (PEM).")
+        Path | None,
+        typer.Option(
+            metavar="FILE", envvar="SYNCNET_KEY", help="The key of that certificate (PEM)."
+        ),
     ] = None,
     header: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME:VALUE", help="Send this header; may be repeated."),
+        typer.Option(
+            metavar="NAME:VALUE",
+            help="Send this header; may be repeated.  [env var: SYNCNET_HEADERS, one on each line]",
+        ),
     ] = None,
     shared_memory: Annotated[
         bool,
-        typer.Option(help="Leave frames for a server on this machine in shared memory, if it can."),
+        typer.Option(
+            envvar="SYNCNET_SHARED_MEMORY",
+            help="Leave frames for a server on this machine in shared memory, if it can.",
+        ),
     ] = True,
 ) -> Connection:
     """What the options of a command say about the connection.
@@ -107,7 +137,7 @@ def connection(
         ca=ca,
         cert=cert,
         key=key,
-        headers=dict(_parse_header(each) for each in header or ()),
+        headers=dict(_parse_header(each) for each in header or _headers_from_environment()),
         shared_memory=shared_memory,
     )
     if local and url is not None:
@@ -119,7 +149,7 @@ def connection(
 def _local_server() -> Iterator[str]:
     from syncnet_server import Server, ServerError
 
-    print("starting a local server ...", file=sys.stderr)
+    note("starting a local server ...")
     try:
         server = Server()
         server.start()
@@ -129,6 +159,11 @@ def _local_server() -> Iterator[str]:
         yield server.grpc_url
     finally:
         server.stop()
+
+
+def _headers_from_environment() -> list[str]:
+    # Typer would split at every blank.
+    return [line for line in os.environ.get("SYNCNET_HEADERS", "").splitlines() if line.strip()]
 
 
 def _parse_header(header: str) -> tuple[str, str]:

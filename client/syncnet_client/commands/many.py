@@ -11,7 +11,8 @@ from typing import Protocol
 from syncnet_client.batch.threads import Tally, score_clips
 from syncnet_client.client import SyncNetClient
 from syncnet_client.commands.batch_meter import BatchMeter
-from syncnet_client.commands.failures import PROGRAM
+from syncnet_client.commands.program import one_line
+from syncnet_client.commands.terminal import note
 from syncnet_client.records.base import Output
 from syncnet_client.records.open import open_output
 from syncnet_client.records.record import Record
@@ -82,7 +83,7 @@ def score_many(
 
         done = frozenset(() if records is None else records.done)
         tally = engine(emit, done=done, on_start=meter.start)
-    print(tally, file=sys.stderr)
+    note(str(tally))
     return tally.failed == 0
 
 
@@ -95,4 +96,4 @@ def _print(record: Record, *, as_json: bool) -> None:
         words = headline(result["meaning"], result["confidence"], result["verdict"]["trusted"])
         print(f"{record.clip}: {words}", flush=True)
     if record.error is not None:
-        print(f"{PROGRAM}: {record.error}", file=sys.stderr)
+        print(one_line("syncnet-client", record.error), file=sys.stderr)

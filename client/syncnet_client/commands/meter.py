@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.status import Status
 
+from syncnet_client.commands.terminal import progress_console
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_client.scoring.clip import Progress
 
@@ -20,7 +20,7 @@ class ClipMeter:
     def __init__(self, clip: str) -> None:
         self._clip = clip
         self._started = time.monotonic()
-        console = Console(stderr=True)
+        console = progress_console()
         self._status = Status(clip, console=console) if console.is_terminal else None
 
     def __enter__(self) -> ClipMeter:

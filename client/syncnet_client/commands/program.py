@@ -1,0 +1,241 @@
+"""A program of this project: its commands, the options that all have, its errors and exit status.
+
+The exit status is 0 if everything was done, 1 with one line on standard error if something failed,
+2 if the command line itself is wrong, and 130 if Ctrl-C ended it, which one line tells, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from syncnet_client.commands.groups import parameters_of
+from syncnet_client.commands.terminal import Verbosity, prepare_streams, set_verbosity, verbosity
+from syncnet_client.extras import install_command
+
+__all__ = ["Program", "one_line", "stopping"]
+
+STOPPED = 130  # as shells give for a process that SIGINT ended
+
+# Typer's own classes have moved from release to release, but not their order.
+_ClickException: Any = typer.BadParameter.__mro__[2]
+_GENERAL = "General"
+
+
+class Program:
+    """One program with its commands.
+
+    Args:
+        name: as the user types it.
+        summary: what it is for.
+        failures: what its commands raise for reasons that the user should hear in one line.
+        usage: those of them that mean a wrong command line.
+        extra: what to install where a package is missing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        summary: str,
+        *,
+        failures: tuple[type[Exception], ...],
+        usage: tuple[type[Exception], ...] = (),
+        extra: str | None = None,
+    ) -> None:
+        self.name = name
+        self._failures = failures
+        self._usage = usage
+        self._extra = extra
+        self._app = typer.Typer(
+            name=name,
+            no_args_is_help=True,
+            pretty_exceptions_enable=False,
+            # Plain lines are for every terminal, and cost no time.
+            rich_markup_mode=None,
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )
+        show_version = typer.Option(
+            False,
+            "--version",
+            callback=self._print_version,
+            is_eager=True,
+            help="Print the version and stop.",
+        )
+
+        def common(_version: bool = show_version) -> None:
+            """The options that come before a command."""
+
+        self._app.callback(help=summary)(common)
+
+    def command(
+        self,
+        function: Callable[..., None],
+        *,
+        examples: Sequence[str] = (),
+        name: str | None = None,
+    ) -> None:
+        """Add a command; its parameters are the options, its docstring the help.
+
+        Args:
+            function: what it does.
+            examples: complete command lines, for the end of the help.
+            name: how it is called, if not as the function.
+        """
+
+        @functools.wraps(function)
+        def run(*, quiet: bool, verbose: bool, **values: Any) -> None:
+            if quiet and verbose:
+                raise typer.BadParameter("--quiet and --verbose exclude each other")
+            chosen = Verbosity.VERBOSE if verbose else Verbosity.NORMAL
+            set_verbosity(Verbosity.QUIET if quiet else chosen)
+            try:
+                function(**values)
+            except KeyboardInterrupt as stop:
+                raise _StoppedError(str(stop)) from stop
+
+        parameters = [*parameters_of(function), *parameters_of(_say)]
+        # What typer makes the options of.
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        self._app.command(
+            name,
+            cls=_Command,
+            epilog="\n".join(examples),
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )(run)
+
+    def run(self, arguments: Sequence[str] | None = None) -> int:
+        """Run a command line, by default this process's; return the exit status."""
+        prepare_streams()
+        try:
+            status = self._app(arguments, prog_name=self.name, standalone_mode=False)
+            sys.stdout.flush()
+        except _ClickException as error:
+            return self._fail_usage(error)
+        except (_StoppedError, KeyboardInterrupt, typer.Abort) as stop:
+            return self._fail(f"stopped: {stop}" if str(stop) else "stopped", STOPPED)
+        except BrokenPipeError:
+            _discard_output()  # whoever read it has seen enough
+            return 1
+        except self._failures as error:
+            return self._fail(error, 2 if isinstance(error, self._usage) else 1)
+        except ModuleNotFoundError as error:
+            if self._extra is None or (error.name or "").startswith("syncnet_"):
+                raise
+            return self._fail(f"this needs {error.name}: {install_command(self._extra)}", 1)
+        except OSError as error:
+            _discard_output()
+            return self._fail(_sentence(error), 1)
+        return status if isinstance(status, int) else 0
+
+    def _print_version(self, wanted: bool) -> None:
+        if wanted:
+            print(f"{self.name} {version('syncnet-triton')}")
+            raise typer.Exit
+
+    def _fail(self, error: object, status: int) -> int:
+        if verbosity() is Verbosity.VERBOSE and sys.exc_info()[0] is not None:
+            traceback.print_exc()
+        print(one_line(self.name, error), file=sys.stderr)
+        return status
+
+    def _fail_usage(self, error: Any) -> int:
+        message = error.format_message()
+        if "\n" in message:  # the help, where no command is named
+            print(message, file=sys.stderr)
+            return 2
+        where = error.ctx.command_path if getattr(error, "ctx", None) else self.name
+        return self._fail(f"{message.rstrip('.')}; {where} -h lists what there is", 2)
+
+
+def one_line(program: str, error: object) -> str:
+    """An error as one line; libraries below may have put line breaks into their sentences."""
+    return f"{program}: {' '.join(str(error).split())}"
+
+
+@contextlib.contextmanager
+def stopping(sentence: Callable[[], str]) -> Iterator[None]:
+    """Let Ctrl-C in the block end the program with a sentence.
+
+    Args:
+        sentence: says what was done, and how to go on.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(sentence()) from stop
+
+
+class _StoppedError(Exception):
+    """Ctrl-C, under a name that typer has no opinion about."""
+
+
+class _Command(TyperCommand):
+    """A command whose help lists its options in groups, and examples in the end."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each group, in the order of their first options."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(_group(parameter), []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Write the examples, a line each."""
+        if self.epilog:
+            with formatter.section("Examples"):
+                for line in self.epilog.splitlines():
+                    formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def _group(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return "Arguments"
+    if parameter.name == "help":
+        return _GENERAL
+    return getattr(parameter, "rich_help_panel", None) or "Options"
+
+
+def _say(
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Print results and errors alone.", rich_help_panel=_GENERAL
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Tell details, and where errors arose.",
+            rich_help_panel=_GENERAL,
+        ),
+    ] = False,
+) -> None:
+    """The options that every command has."""
+
+
+def _discard_output() -> None:
+    """Let what is still buffered for standard output go nowhere, so that the end can flush it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _sentence(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else f"standard output: {reason}"
