@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from syncnet_client.contract import FRAMES_PER_SECOND
@@ -14,6 +14,7 @@ from syncnet_client.errors import ModelNotReadyError, ServerUnavailableError
 from syncnet_client.records.record import Record
 from syncnet_client.scoring.clip import Progress
 from syncnet_client.scoring.result import SyncResult
+from syncnet_client.waiting import first_completed
 
 __all__ = ["ScoreClip", "Tally", "attempt", "score_clips"]
 
@@ -177,8 +178,8 @@ def _completed(
     for clip in clips:
         running.add(pool.submit(attempt, clip))
         if len(running) >= jobs:
-            ready, running = wait(running, return_when=FIRST_COMPLETED)
+            ready, running = first_completed(running)
             yield from (future.result() for future in ready)
     while running:
-        ready, running = wait(running, return_when=FIRST_COMPLETED)
+        ready, running = first_completed(running)
         yield from (future.result() for future in ready)

@@ -28,9 +28,11 @@ class BatchMeter:
     def __init__(self) -> None:
         self._console = progress_console()
         self._bar: Bar | None = None
+        self.tally: Tally | None = None  # once it is known what there is to do
 
     def start(self, tally: Tally) -> None:
         """Show the tally from now on."""
+        self.tally = tally
         if not self._console.is_terminal or tally.total == 0:
             return
         self._bar = Bar(

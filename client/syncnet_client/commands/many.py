@@ -11,7 +11,7 @@ from typing import Protocol
 from syncnet_client.batch.threads import Tally, score_clips
 from syncnet_client.client import SyncNetClient
 from syncnet_client.commands.batch_meter import BatchMeter
-from syncnet_client.commands.program import one_line
+from syncnet_client.commands.program import one_line, stopping
 from syncnet_client.commands.terminal import note
 from syncnet_client.records.base import Output
 from syncnet_client.records.open import open_output
@@ -82,9 +82,19 @@ def score_many(
             meter.advance()
 
         done = frozenset(() if records is None else records.done)
-        tally = engine(emit, done=done, on_start=meter.start)
+        with stopping(lambda: _progress(meter.tally, records)):
+            tally = engine(emit, done=done, on_start=meter.start)
     note(str(tally))
     return tally.failed == 0
+
+
+def _progress(tally: Tally | None, records: Output | None) -> str:
+    """What was done when Ctrl-C was pressed, and how to go on."""
+    if tally is None:
+        return "no clip was scored"
+    count = tally.scored + tally.failed
+    how = "" if records is None else "; the same command goes on with the rest"
+    return f"{count} of {tally.total} clips were finished{how}"
 
 
 def _print(record: Record, *, as_json: bool) -> None:

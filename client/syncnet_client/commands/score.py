@@ -12,6 +12,7 @@ import typer
 from syncnet_client.commands.connection import Connection, connection
 from syncnet_client.commands.groups import takes
 from syncnet_client.commands.options import options_of
+from syncnet_client.commands.program import stopping
 from syncnet_client.defaults import DEFAULT_JOBS
 from syncnet_client.errors import UsageError
 from syncnet_client.scoring.options import ScoreOptions
@@ -139,7 +140,7 @@ def _score_one(
         check_plot(plot)
     if overlay is not None:
         check_overlay(overlay)
-    with ClipMeter(clip) as meter:
+    with ClipMeter(clip) as meter, stopping(lambda: f"{clip} was not scored"):
         result = client.score(clip, progress=meter.update, **how.keywords())
     if as_json:
         print(json.dumps(result.to_dict(), allow_nan=False), flush=True)

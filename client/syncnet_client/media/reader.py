@@ -16,6 +16,7 @@ from syncnet_client.errors import UsageError
 from syncnet_client.media.decoding import Decoder
 from syncnet_client.media.sources import Opened, open_source
 from syncnet_client.media.types import MediaBlock, MediaSummary, StreamInfo
+from syncnet_client.waiting import get
 
 __all__ = ["MediaReader", "open_media"]
 
@@ -100,7 +101,7 @@ class MediaReader:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="media", daemon=True)
             self._thread.start()
-        item = self._queue.get()
+        item = get(self._queue)
         if isinstance(item, MediaBlock):
             return item
         self.close()

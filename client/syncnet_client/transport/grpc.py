@@ -193,7 +193,7 @@ class GrpcTransport:
     def _open_stream(self) -> GrpcChunkStream:
         def start(requests: Iterator[Any]) -> Any:
             self._require_open()
-            return self._stub.ModelStreamInfer(requests, metadata=self._metadata)
+            return self._invoke(self._stub.ModelStreamInfer, requests, None)
 
         stream = GrpcChunkStream(
             start,
@@ -212,7 +212,7 @@ class GrpcTransport:
     def _ask(self, method: str, request: Any, timeout_s: float = CHECK_TIMEOUT_S) -> Any:
         return self._invoke(getattr(self._stub, method), request, timeout_s)
 
-    def _invoke(self, call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
+    def _invoke(self, call: Callable[..., Any], request: Any, timeout_s: float | None) -> Any:
         try:
             return call(request, metadata=self._metadata, timeout=timeout_s)
         except ValueError:  # what gRPC raises if another thread closes the channel meanwhile

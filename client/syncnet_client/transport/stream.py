@@ -17,6 +17,7 @@ from syncnet_client.transport.base import ChunkAnswer
 from syncnet_client.transport.messages import chunk_distances, chunk_request, with_frames_inside
 from syncnet_client.transport.retry import Backoff, Doubt, Failure
 from syncnet_client.transport.shared_memory import SharedMemory, SharedRegion
+from syncnet_client.waiting import get
 
 __all__ = ["GrpcChunkStream"]
 
@@ -198,7 +199,7 @@ class GrpcChunkStream:
     def _wait_for_event(self) -> None:
         assert self._call is not None, "chunks are pending only on an open stream"
         try:
-            event = self._call.events.get(timeout=self._timeout_s)
+            event = get(self._call.events, self._timeout_s)
         except queue.Empty:
             event = Failure("DEADLINE_EXCEEDED", f"no answer within {self._timeout_s:g} s")
         if isinstance(event, Failure):

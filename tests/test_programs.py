@@ -1,0 +1,183 @@
+"""What all programs have in common: options, help, exit status, streams that are no terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commandline import CLIENT, run, write_clip
+from fakes import FakeTriton, Silence
+
+PROGRAMS = {
+    "syncnet-client": ["score", "align", "watch"],
+}
+COMMANDS = [(program, command) for program, commands in PROGRAMS.items() for command in commands]
+
+
+def call(program: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).parent / program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_tells_its_version_and_its_commands(program: str):
+    assert call(program, "--version").stdout.startswith(f"{program} 0.")
+    short, long = call(program, "-h"), call(program, "--help")
+    assert (short.stdout, short.returncode) == (long.stdout, 0)
+    for command in PROGRAMS[program]:
+        assert f"\n  {command} " in short.stdout
+
+
+@pytest.mark.parametrize(("program", "command"), COMMANDS)
+def test_help_has_groups_and_examples(program: str, command: str):
+    done = call(program, command, "-h")
+    assert done.returncode == 0
+    assert done.stdout == call(program, command, "--help").stdout
+    titles = [line for line in done.stdout.splitlines() if line and line[0] not in " U"]
+    assert titles[-2:] == ["General:", "Examples:"]
+    for option in ("-q, --quiet", "-v, --verbose", "-h, --help"):
+        assert option in done.stdout
+    examples = done.stdout.partition("Examples:\n")[2].splitlines()
+    assert examples
+    assert all(line.startswith(f"  {program} {command}") for line in examples)
+
+
+@pytest.mark.parametrize("command", PROGRAMS["syncnet-client"])
+def test_options_of_the_connection_have_variables(command: str):
+    text = " ".join(call("syncnet-client", command, "-h").stdout.split())
+    section = text.partition("Server: ")[2].partition("General: ")[0]
+    options = [word for word in section.split() if word.startswith("--") and word[2:3] != "n"]
+    for option in options:
+        if option != "--local":
+            assert "SYNCNET_" + option[2:].upper().replace("-", "_") in section
+    assert len(options) > 9
+
+
+def test_variables_of_the_connection_count(tmp_path: Path):
+    clip = write_clip(tmp_path / "talk.mkv")
+    with FakeTriton() as server:
+        headers = "Authorization: Bearer x y\nx-team: 7"
+        done = run("score", clip, "--json", SYNCNET_URL=server.url, SYNCNET_HEADERS=headers)
+        assert done.returncode == 0, done.stderr
+        assert server.metadata["authorization"] == "Bearer x y"
+        assert server.metadata["x-team"] == "7"
+        for name, value, word in [
+            ("SYNCNET_CA", "gone.pem", "gone.pem"),
+            ("SYNCNET_TIMEOUT", "-1", "timeout"),
+            ("SYNCNET_STREAMS", "0", "--streams"),
+        ]:
+            done = run("score", clip, SYNCNET_URL=server.url, **{name: value})
+            assert done.returncode == 2
+            assert word in done.stderr
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_shells_complete_commands_and_options(program: str):
+    for shell in ("bash", "zsh", "fish"):
+        assert program in call(program, "--show-completion", shell).stdout or shell
+    variable = f"_{program.upper().replace('-', '_')}_COMPLETE"
+    done = call(
+        program,
+        **{variable: "complete_bash", "COMP_WORDS": f"{program} ", "COMP_CWORD": "1"},
+    )
+    assert set(done.stdout.split()) >= set(PROGRAMS[program])
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("arguments", [["--bogus"], ["bogus"], []])
+def test_a_wrong_command_line_is_one_line(program: str, arguments: list[str]):
+    done = call(program, *arguments)
+    assert done.returncode == 2
+    if arguments:
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"{program}: ")
+        assert "bogus" in line
+
+
+@pytest.mark.parametrize(("program", "command"), COMMANDS)
+def test_a_wrong_option_is_one_line_that_names_the_help(program: str, command: str):
+    done = call(program, command, "--bogus")
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert f"{program} {command} -h" in line
+
+
+def test_quiet_and_verbose(tmp_path: Path):
+    for name in ("a.mkv", "b.mkv"):
+        write_clip(tmp_path / name)
+    with FakeTriton() as server:
+        quiet = run("score", tmp_path, "-q", "--url", server.url)
+        assert (quiet.returncode, quiet.stderr) == (0, "")
+        assert quiet.stdout.count("\n") == 2
+        assert run("score", tmp_path, "--url", server.url).stderr != ""
+    broken = tmp_path / "broken.mp4"
+    broken.write_text("no media")
+    quiet = run("score", broken, "-q", "--url", server.url)
+    assert (quiet.returncode, quiet.stderr.count("\n")) == (1, 1)
+    verbose = run("score", broken, "-v", "--url", server.url)
+    assert "Traceback" in verbose.stderr
+    assert verbose.stderr.splitlines()[-1].startswith("syncnet-client: ")
+    assert run("score", broken, "-q", "-v").returncode == 2
+
+
+@pytest.mark.parametrize("locale", ["C", "en_US.ISO-8859-1"])
+def test_a_locale_without_unicode_gets_ascii(tmp_path: Path, locale: str):
+    clip = write_clip(tmp_path / "talk.mkv")
+    encoding = {} if locale == "C" else {"PYTHONIOENCODING": "latin-1"}
+    with FakeTriton() as server:
+        done = run("score", clip, "--url", server.url, LC_ALL=locale, **encoding)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.isascii()
+        assert "#" in done.stdout
+        assert "#" not in run("score", clip, "--url", server.url, LC_ALL="C.UTF-8").stdout
+
+
+def test_standard_output_that_is_full(tmp_path: Path):
+    clip = write_clip(tmp_path / "talk.mkv")
+    with FakeTriton() as server:
+        for options in ([], ["--json"]):
+            with Path("/dev/full").open("w") as full:
+                done = subprocess.run(
+                    [*CLIENT, "score", clip, *options, "--url", server.url],
+                    stdout=full,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    timeout=60,
+                    check=False,
+                )
+            assert done.returncode == 1
+            assert done.stderr == ("syncnet-client: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.parametrize("several", [False, True])
+def test_ctrl_c_is_status_130_and_one_line(tmp_path: Path, attempt: int, several: bool):
+    """At any moment: before the main thread waits for the server, and while it does."""
+    clips = [write_clip(tmp_path / f"{n}.mkv", frames=400) for n in range(1 + several)]
+    with FakeTriton([Silence()] * 50) as server:
+        process = subprocess.Popen(
+            [*CLIENT, "score", *map(str, clips), "--url", server.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not server.streamed and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(0.05 * attempt)  # not a wait: another moment each time
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert stdout == ""
+    done = "0 of 2 clips were finished" if several else f"{clips[0]} was not scored"
+    assert stderr == f"syncnet-client: stopped: {done}\n"
