@@ -1,5 +1,7 @@
 #!/bin/sh
 # Start tritonserver with the profile named in SYNCNET_PROFILE; arguments are passed on to it.
+# SYNCNET_ADMIN_KEY opens administration to who shows it; SYNCNET_HTTP_INFERENCE=1 opens inference
+# over HTTP to everybody, which is safe only behind what bounds size and depth of JSON.
 set -eu
 
 repository=${SYNCNET_MODEL_REPOSITORY:-/models}
@@ -17,12 +19,47 @@ fi
 regions=syncnet-container-$(uname -n)-
 rm -f "/dev/shm/$regions"*
 
-# exec: tritonserver must get the SIGTERM with which its container is stopped.
+# Scoring goes over gRPC; HTTP is there for the probes. Without a key of yours, one that nobody knows
+# closes the rest.
+key=${SYNCNET_ADMIN_KEY:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}
+administration=shared-memory,model-repository,trace,logging
+http=metadata,statistics,model-config,$administration
+[ "${SYNCNET_HTTP_INFERENCE:-0}" = 1 ] || http=$http,inference
+
 # The summaries give the percentiles of the latency; see docs/operations.md.
-exec tritonserver \
+tritonserver \
     "--model-repository=$repository" \
     "--model-config-name=$profile" \
     --model-control-mode=none \
     "--backend-config=python,shm-region-prefix-name=$regions" \
     --metrics-config=summary_latencies=true \
-    "$@"
+    "--grpc-restricted-protocol=$administration:admin-key=$key" \
+    "--http-restricted-api=$http:admin-key=$key" \
+    "$@" &
+server=$!
+
+# It must get the SIGTERM with which its container is stopped.
+trap 'kill -TERM "$server"' TERM INT
+
+# Triton does not start the process of a Python model again when it has died, answers every later
+# request with an error, and calls itself ready. Ended, the container is started again. Twice,
+# because those that end in order are dead for a moment, too.
+(
+    dead=0
+    while [ "$dead" -lt 2 ] && sleep 1; do
+        if grep -qs "(triton_python_b) Z $server " /proc/[0-9]*/stat; then dead=$((dead + 1)); else dead=0; fi
+    done
+    echo "the process of a Python model died, and tritonserver cannot replace it: ending" >&2
+    kill -KILL "$server"
+) &
+watch=$!
+
+status=0
+wait "$server" || status=$?
+# The trap ends `wait` before the server has ended.
+while kill -0 "$server" 2> /dev/null; do
+    status=0
+    wait "$server" || status=$?
+done
+kill "$watch" 2> /dev/null || true
+exit "$status"

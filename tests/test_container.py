@@ -14,12 +14,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import kustomize
+import psutil
 import pytest
+import tiny
 import tritonclient.grpc
 from conftest import unexpected_errors
 from deployment import KUBERNETES, SERVER, dockerfile
@@ -42,8 +44,8 @@ class Container:
     grpc_url: str
     http_url: str
 
-    def http_status(self, path: str, **headers: str) -> int:
-        request = urllib.request.Request(f"http://{self.http_url}/v2/{path}", headers=headers)
+    def http_status(self, path: str, data: bytes | None = None, **headers: str) -> int:
+        request = urllib.request.Request(f"http://{self.http_url}/v2/{path}", data, headers)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return int(answer.status)
@@ -52,22 +54,20 @@ class Container:
 
 
 def arguments_in_kubernetes() -> list[str]:
-    """The arguments of the Deployment, with the secret filled in."""
+    """The arguments of the Deployment."""
     (deployment,) = (
         resource
         for resource in kustomize.build(KUBERNETES / "base")
         if (resource["kind"], resource["metadata"]["name"]) == ("Deployment", "syncnet-server")
     )
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    return [argument.replace("$(SYNCNET_ADMIN_KEY)", ADMIN_KEY) for argument in container["args"]]
+    assert "SYNCNET_ADMIN_KEY" in {variable["name"] for variable in container["env"]}
+    return list(container["args"])
 
 
-@pytest.fixture(scope="module")
-def container(
-    narrow_repository: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Container]:
-    """A running container; when the tests are over, SIGTERM must end it in order."""
-    folder = tmp_path_factory.mktemp("container")
+@contextmanager
+def running_container(folder: Path, repository: Path, **variables: str) -> Iterator[Container]:
+    """A container, ready; on leaving it is killed."""
     installation = locate()
     work = folder / "work"
     guardian.write_work_folder(
@@ -83,7 +83,8 @@ def container(
     program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     program.chmod(0o755)
     environment["PATH"] = f"{program.parent}:{environment['PATH']}"
-    environment["SYNCNET_MODEL_REPOSITORY"] = str(narrow_repository)
+    environment["SYNCNET_MODEL_REPOSITORY"] = str(repository)
+    environment |= variables
     with ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
         grpc_port, http_port, metrics_port = (each.getsockname()[1] for each in listeners)
@@ -105,16 +106,30 @@ def container(
         started = Container(process, log, f"127.0.0.1:{grpc_port}", f"127.0.0.1:{http_port}")
         wait_until_ready(started)
         yield started
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=45) == 0
-        assert unexpected_errors(log.read_text()) == []
-        assert not list(Path("/dev/shm").glob(f"syncnet-container-{platform.node()}-*"))
     finally:
+        family = tiny.tree(process.pid) if process.poll() is None else []
+        for member in family[1:]:
+            with suppress(psutil.NoSuchProcess):  # it went with another
+                member.kill()
         process.kill()
         process.wait()
         shutil.rmtree(work)
         for path in Path("/dev/shm").glob(f"syncnet-container-{platform.node()}-*"):
             path.unlink()
+
+
+@pytest.fixture(scope="module")
+def container(
+    narrow_repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Container]:
+    """A running container; when the tests are over, SIGTERM must end it in order."""
+    folder = tmp_path_factory.mktemp("container")
+    with running_container(folder, narrow_repository, SYNCNET_ADMIN_KEY=ADMIN_KEY) as started:
+        yield started
+        started.process.send_signal(signal.SIGTERM)
+        assert started.process.wait(timeout=45) == 0
+        assert unexpected_errors(started.log.read_text()) == []
+        assert not list(Path("/dev/shm").glob(f"syncnet-container-{platform.node()}-*"))
 
 
 def wait_until_ready(container: Container) -> None:
@@ -173,3 +188,28 @@ def test_the_health_check_of_the_image(container: Container, tmp_path: Path) -> 
 
     assert check(container.http_url) == 0
     assert check(container.grpc_url) != 0
+
+
+def test_it_ends_when_the_process_of_a_model_has_died(tmp_path: Path) -> None:
+    repository = tiny.write_tiny(tmp_path / "repository")
+    with running_container(tmp_path, repository) as container:
+        assert container.http_status("models/tiny") == 403  # also without a key
+        (stub,) = (
+            process
+            for process in tiny.tree(container.process.pid)
+            if "triton_python_backend_stub" in " ".join(process.cmdline()[:1])
+        )
+        stub.kill()
+        assert container.process.wait(timeout=30) != 0
+        assert "the process of a Python model died" in container.log.read_text()
+
+
+@pytest.mark.parametrize(("variable", "status"), [("0", 403), ("1", 200)])
+def test_inference_over_http_is_closed_unless_it_is_opened(
+    tmp_path: Path, variable: str, status: int
+) -> None:
+    repository = tiny.write_tiny(tmp_path / "repository")
+    with running_container(tmp_path, repository, SYNCNET_HTTP_INFERENCE=variable) as container:
+        tensor = {"name": "X", "datatype": "FP32", "shape": [1, 1], "data": [0.0]}
+        request = json.dumps({"inputs": [tensor]}).encode()
+        assert container.http_status("models/tiny/infer", request) == status
