@@ -13,12 +13,15 @@ COPY server server
 COPY training training
 RUN python -m venv /opt/syncnet \
     && /opt/syncnet/bin/pip install --no-cache-dir --constraint constraints.txt .
+ENV SYNCNET_CACHE_DIR=/opt/syncnet/cache
+RUN /opt/syncnet/bin/syncnet-client fetch yunet
 
 FROM python:${PYTHON_VERSION}
 COPY --from=build /opt/syncnet /opt/syncnet
 ENV HOME=/tmp \
     PATH=/opt/syncnet/bin:$PATH \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    SYNCNET_CACHE_DIR=/opt/syncnet/cache
 USER 1000:1000
 WORKDIR /data
 ENTRYPOINT ["syncnet-client"]

@@ -12,6 +12,7 @@ All last for the whole session. The server's log must not hold errors in the end
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -32,6 +33,9 @@ from syncnet_server.log import is_problem
 # A shell that runs the tests in the background lets them ignore Ctrl-C, and what they start would
 # inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No test depends on what was downloaded on this machine.
+os.environ["SYNCNET_CACHE_DIR"] = "/nonexistent/syncnet-cache"
 
 MODEL_REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
 NARROW_WIDTH = 1 / 16

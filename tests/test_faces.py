@@ -42,8 +42,10 @@ def frame_of(index: int, image: Image) -> Frame:
 class RedSquares:
     """Sees every red square exactly, unless it is told to be blind; scores are its own."""
 
-    name = "red square finder"
+    name = "red"
+    title = "a red square finder"
     sure = 1.0
+    advice = ""
 
     def __init__(self, *, score: float = 1.0, shake: float = 0.0) -> None:
         self.blind = False
@@ -410,7 +412,7 @@ def test_haar_crop_follows_from_its_box() -> None:
 
 
 def test_haar_cascade_sees_no_face_in_a_backdrop() -> None:
-    with pytest.raises(NoFaceError, match="Haar cascade"):
+    with pytest.raises(NoFaceError, match="with OpenCV's Haar cascade; "):
         run(make_cropper("auto"), clip(20, still))
 
 

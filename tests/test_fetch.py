@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from syncnet_client.download import RemoteFile
 from syncnet_export.errors import DownloadError
-from syncnet_export.fetch import RemoteFile, fetch
+from syncnet_export.fetch import fetch
 
 CONTENTS = bytes(range(256)) * 4096  # 1 MiB
 
@@ -36,7 +37,7 @@ class Site(ThreadingHTTPServer):
 
     def file(self, contents: bytes = CONTENTS, path: str = "weights.model") -> RemoteFile:
         url = f"http://127.0.0.1:{self.server_port}/{path}"
-        return RemoteFile(url, len(contents), hashlib.sha256(contents).hexdigest())
+        return RemoteFile(url, len(contents), hashlib.sha256(contents).hexdigest(), "--weights")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -133,5 +134,5 @@ def test_being_offline_is_said_clearly(tmp_path: Path) -> None:
         reserved.bind(("127.0.0.1", 0))  # nobody listens here
         url = f"http://127.0.0.1:{reserved.getsockname()[1]}/weights.model"
         with pytest.raises(DownloadError, match=r"cannot download .*: .*refused.*--weights"):
-            fetch(tmp_path / "weights.model", RemoteFile(url, 1, ""))
+            fetch(tmp_path / "weights.model", RemoteFile(url, 1, "", "--weights"))
     assert list(tmp_path.iterdir()) == []

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from conftest import MODEL_REPOSITORY
 
+from syncnet_client.download import file_sha256
 from syncnet_export import ExportError, TensorRTError, build, tensorrt
 from syncnet_export.cli import main
-from syncnet_export.digest import file_sha256
 from syncnet_export.metadata import read_metadata
 from syncnet_export.precisions import FP16, FP32
 from syncnet_export.tower_specs import AUDIO, TOWERS, VIDEO

@@ -10,6 +10,7 @@ import ctypes
 import os
 
 from syncnet_client.commands.align import align
+from syncnet_client.commands.fetch import fetch
 from syncnet_client.commands.program import Program
 from syncnet_client.commands.score import score
 from syncnet_client.commands.watch import watch
@@ -43,6 +44,7 @@ PROGRAM.command(
         "syncnet-client watch recording.ts --follow --json",
     ],
 )
+PROGRAM.command(fetch, examples=["syncnet-client fetch yunet"])
 
 
 def _return_large_memory_at_once() -> None:

@@ -120,7 +120,7 @@ class SyncNetClient:
         how = ScoreOptions(**options)
         with ExitStack() as stack:
             media = stack.enter_context(_open(source))
-            cropper = make_cropper(how.crop, yunet=how.yunet)
+            cropper = make_cropper(how.crop, detector=how.detector, yunet=how.yunet)
             self.check_ready()
             return score_media(
                 media,
@@ -166,7 +166,7 @@ class SyncNetClient:
                     if isinstance(source, (str, Path))
                     else source
                 )
-                cropper = make_cropper(how.crop, yunet=how.yunet)
+                cropper = make_cropper(how.crop, detector=how.detector, yunet=how.yunet)
                 self.check_ready()
                 yield from watch_media(media, cropper, self._transport, how)
 

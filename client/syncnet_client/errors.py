@@ -7,6 +7,7 @@
     │   ├── NoAudioError        it has no audio stream
     │   ├── NoFaceError         no face was found in it
     │   └── ClipTooShortError   fewer than 6 frames of it have both picture and sound
+    ├── DownloadError           a file cannot be fetched
     ├── UntrustedError          what was measured is not good enough to act upon
     └── ServerError             the fault is on the way to the server or in it
         ├── ServerUnavailableError   no answer: not started, not reachable, or gone for too long
@@ -19,6 +20,7 @@ command line prints it as it is. Errors of PyAV, OpenCV and tritonclient are the
 
 __all__ = [
     "ClipTooShortError",
+    "DownloadError",
     "InferenceError",
     "MediaError",
     "ModelNotReadyError",
@@ -59,6 +61,10 @@ class NoFaceError(MediaError):
 
 class ClipTooShortError(MediaError):
     """Fewer than 6 frames of the clip have both picture and sound."""
+
+
+class DownloadError(SyncNetError):
+    """A file cannot be fetched."""
 
 
 class UntrustedError(SyncNetError):

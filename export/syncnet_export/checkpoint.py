@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from syncnet_client.contract import EMBEDDING_SIZE
-from syncnet_export.digest import file_sha256
+from syncnet_client.download import file_sha256
 from syncnet_export.errors import CheckpointError
 from syncnet_export.network import SyncNet
 

@@ -1,41 +1,22 @@
-"""Download the official weights, in pieces if need be, and check that they are the right ones."""
+"""Download the official weights."""
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from syncnet_export.digest import file_sha256
+from syncnet_client import errors as client_errors
+from syncnet_client.download import RemoteFile, download
 from syncnet_export.errors import DownloadError
 
-__all__ = ["OFFICIAL", "RemoteFile", "fetch"]
-
-_BLOCK = 1 << 18
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file to download: where it is, its size in bytes, and its sha256 in hexadecimal."""
-
-    url: str
-    size: int
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        """The last part of the URL."""
-        return self.url.rpartition("/")[2]
-
+__all__ = ["OFFICIAL", "fetch"]
 
 # The weights that the authors of the network publish.
 OFFICIAL = RemoteFile(
     url="https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",
     size=54_573_114,
     sha256="961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",
+    option="--weights",
 )
 
 
@@ -43,75 +24,20 @@ def fetch(
     target: Path,
     remote: RemoteFile = OFFICIAL,
     *,
-    timeout_s: float = 30.0,
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Download a file, unless it is there already.
-
-    What arrived of an interrupted download stays beside the target as `<name>.part`, and the next
-    call asks the server for the rest only.
+    """Download the weights, unless they are there already; see ``syncnet_client.download``.
 
     Args:
         target: the file to write.
         remote: what to download.
-        timeout_s: without a byte from the server.
         progress: called with the number of bytes that are there.
 
     Raises:
         DownloadError: the server cannot be reached or refuses, the connection broke, or the
             contents are not the ones expected.
     """
-    if target.is_file():
-        if file_sha256(target) == remote.sha256:
-            return
-        raise DownloadError(f"{target} exists and is another file; move it away or name another")
-    part = target.with_name(target.name + ".part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _receive(part, remote, timeout_s, progress)
-    except urllib.error.HTTPError as error:
-        raise DownloadError(
-            f"{remote.url}: the server answers {error.code} {error.reason}"
-        ) from error
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise DownloadError(
-            f"cannot download {remote.url}: {reason}; run this again to go on where it stopped, or "
-            f"download the file on another machine and pass it with --weights"
-        ) from error
-    size = part.stat().st_size
-    if size < remote.size:
-        raise DownloadError(
-            f"{remote.url}: the connection ended after {size} of {remote.size} bytes; "
-            "run this again to get the rest"
-        )
-    if file_sha256(part) != remote.sha256:
-        part.unlink()
-        raise DownloadError(
-            f"{remote.url} is not the expected file (sha256 differs); what was downloaded is gone"
-        )
-    part.rename(target)
-
-
-def _receive(
-    part: Path,
-    remote: RemoteFile,
-    timeout_s: float,
-    progress: Callable[[int], object] | None,
-) -> None:
-    """Append what is missing to `part`; start over where the server sends the whole file."""
-    have = part.stat().st_size if part.exists() else 0
-    if have >= remote.size:
-        return
-    request = urllib.request.Request(remote.url)
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-    with urllib.request.urlopen(request, timeout=timeout_s) as response:
-        resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
-        have = have if resumed else 0
-        with part.open("ab" if resumed else "wb") as file:
-            while have < remote.size and (block := response.read(min(_BLOCK, remote.size - have))):
-                file.write(block)
-                have += len(block)
-                if progress is not None:
-                    progress(have)
+        download(target, remote, progress=progress)
+    except client_errors.DownloadError as error:
+        raise DownloadError(str(error)) from error

@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from syncnet_client.defaults import DEFAULT_CHUNK, DEFAULT_VSHIFT, MAX_VSHIFT
+from syncnet_client.download import file_sha256
 from syncnet_client.extras import install_command
-from syncnet_export.digest import file_sha256
 from syncnet_export.errors import TensorRTError
 from syncnet_export.install import version_folders
 from syncnet_export.metadata import require_one_source

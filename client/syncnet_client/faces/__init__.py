@@ -1,6 +1,12 @@
 """Faces: find them, follow them, and cut the square that the network was trained on."""
 
-from syncnet_client.faces.cropper import CropMode, FaceCropper, FixedCropper, make_cropper
+from syncnet_client.faces.cropper import (
+    CropMode,
+    DetectorName,
+    FaceCropper,
+    FixedCropper,
+    make_cropper,
+)
 from syncnet_client.faces.detectors import Detector, Face
 from syncnet_client.faces.geometry import Box, Square
 from syncnet_client.faces.haar import HaarDetector
@@ -13,7 +19,7 @@ from syncnet_client.faces.types import (
     TrackEnd,
     TrackFrames,
 )
-from syncnet_client.faces.yunet import YuNetDetector
+from syncnet_client.faces.yunet import YuNetDetector, fetch_yunet, yunet_file
 
 __all__ = [
     "Box",
@@ -23,6 +29,7 @@ __all__ = [
     "CroppedFrame",
     "Cropper",
     "Detector",
+    "DetectorName",
     "EndReason",
     "Face",
     "FaceCropper",
@@ -32,5 +39,7 @@ __all__ = [
     "TrackEnd",
     "TrackFrames",
     "YuNetDetector",
+    "fetch_yunet",
     "make_cropper",
+    "yunet_file",
 ]

@@ -8,6 +8,8 @@ length of the clip.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -28,19 +30,20 @@ from syncnet_client.faces.types import (
     TrackEnd,
     TrackFrames,
 )
-from syncnet_client.faces.yunet import YuNetDetector
+from syncnet_client.faces.yunet import YuNetDetector, yunet_file
 from syncnet_client.media import Frame
 from syncnet_client.media.time_jumps import clock_text
 
-__all__ = ["AutoCropper", "CropMode", "FaceCropper", "FixedCropper", "make_cropper"]
+__all__ = ["AutoCropper", "CropMode", "DetectorName", "FaceCropper", "FixedCropper", "make_cropper"]
 
 CropMode = Literal["auto", "none"] | tuple[int, int, int, int]
+DetectorName = Literal["haar", "yunet"]
 
 
 def make_cropper(
     mode: CropMode = "auto",
     *,
-    detector: Detector | None = None,
+    detector: Detector | DetectorName | None = None,
     yunet: str | Path | None = None,
 ) -> Cropper:
     """Make the cropper for one clip.
@@ -48,21 +51,43 @@ def make_cropper(
     Args:
         mode: "auto" finds faces; a clip of 224x224 is taken for cropped and left alone.
             "none" resizes the whole frame. (x, y, width, height) in pixels is cut out as it is.
-        detector: what finds faces; by default OpenCV's Haar cascade.
-        yunet: path of YuNet's ONNX file, to use that instead.
+        detector: what finds faces; by default YuNet if its file is here, else OpenCV's Haar
+            cascade.
+        yunet: path of YuNet's ONNX file; by default the one that ``fetch_yunet`` downloads.
 
     Raises:
-        UsageError: the mode or the file is not one of those.
+        UsageError: the mode or the detector is not one of those, or its file is missing.
     """
     if mode == "none":
         return FixedCropper(None)
     if mode == "auto":
-        if detector is None and yunet is not None:
-            detector = YuNetDetector(yunet)
-        return AutoCropper(detector)
+        return AutoCropper(_detector_maker(detector, yunet))
     if isinstance(mode, str) or len(mode) != 4 or min(mode[2:]) < 1:
         raise UsageError(f"crop must be auto, none or X,Y,W,H with a positive size, not {mode}")
     return FixedCropper(Box(*mode))
+
+
+def _detector_maker(
+    detector: Detector | DetectorName | None, yunet: str | Path | None
+) -> Callable[[], Detector]:
+    """Return what makes the detector once a clip needs it; a wrong choice is told at once."""
+    if detector is None:
+        detector = "yunet" if yunet is not None or yunet_file().is_file() else "haar"
+    if yunet is not None and detector != "yunet":
+        raise UsageError("a file of YuNet was given, but the detector is another one")
+    if not isinstance(detector, str):
+        made = detector
+    elif detector == "haar":
+        return HaarDetector
+    elif detector != "yunet":
+        raise UsageError(f"the detector must be haar or yunet, not {detector}")
+    elif yunet is None:
+        if not yunet_file().is_file():
+            raise UsageError("YuNet is not installed: run syncnet-client fetch yunet")
+        return partial(YuNetDetector, yunet_file())
+    else:
+        made = YuNetDetector(yunet)
+    return lambda: made
 
 
 class FixedCropper:
@@ -112,11 +137,11 @@ class AutoCropper:
     """Leaves a clip of 224x224 alone and finds the faces of any other; the first frame decides.
 
     Args:
-        detector: what finds faces; None for OpenCV's Haar cascade, loaded when it is needed.
+        make_detector: makes what finds faces; called only if there are any to be found.
     """
 
-    def __init__(self, detector: Detector | None) -> None:
-        self._detector = detector
+    def __init__(self, make_detector: Callable[[], Detector]) -> None:
+        self._make_detector = make_detector
         self._cropper: Cropper | None = None
 
     @property
@@ -141,7 +166,7 @@ class AutoCropper:
     def _choose(self, first: Frame) -> Cropper:
         if first.picture.size == (FRAME_SIZE, FRAME_SIZE):
             return FixedCropper(None)
-        return FaceCropper(self._detector or HaarDetector())
+        return FaceCropper(self._make_detector())
 
 
 class FaceCropper:
@@ -173,6 +198,7 @@ class FaceCropper:
             tracks=self._tracker.confirmed,
             ignored=ignored,
             cuts=self._cut_count,
+            detector=self._detector.name,
             warnings=(warning,) if ignored else (),
         )
 
@@ -201,8 +227,9 @@ class FaceCropper:
         if not self._tracker.confirmed and self._first is not None and last is not None:
             raise NoFaceError(
                 f"no face was found: {self._count} frames from {clock_text(self._first.time)} to "
-                f"{clock_text(last.time)} were searched with the {self._detector.name}; give the "
-                "face's place with --crop X,Y,W,H, or --crop none if it fills the frame"
+                f"{clock_text(last.time)} were searched with {self._detector.title}; "
+                f"{self._detector.advice}give the face's place with --crop X,Y,W,H, or --crop none "
+                "if it fills the frame"
             )
         return events
 

@@ -24,12 +24,16 @@ class Detector(Protocol):
     """Finds faces.
 
     Attributes:
-        name: for people, as in "searched with the Haar cascade".
+        name: in results and on the command line.
+        title: for people, as in "searched with OpenCV's Haar cascade".
         sure: the mean score from which a track is confirmed.
+        advice: what to try where it finds no face, for the middle of a sentence.
     """
 
     name: str
+    title: str
     sure: float
+    advice: str
 
     def search(self, picture: Picture) -> list[Face]:
         """Return all faces in a frame."""

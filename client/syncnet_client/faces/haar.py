@@ -30,8 +30,10 @@ class HaarDetector:
         UsageError: this OpenCV has no cascades.
     """
 
-    name = "Haar cascade"
+    name = "haar"
+    title = "OpenCV's Haar cascade"
     sure = 5.5
+    advice = "install a better detector with syncnet-client fetch yunet, "
 
     _SEARCH_NEIGHBOURS = 5
     _FOLLOW_NEIGHBOURS = 4
@@ -43,8 +45,8 @@ class HaarDetector:
     def __init__(self) -> None:
         if not hasattr(cv2, "CascadeClassifier"):
             raise UsageError(
-                f"OpenCV {cv2.__version__} has no Haar cascade: take YuNet "
-                "(syncnet-client fetch yunet), or OpenCV 4"
+                f"OpenCV {cv2.__version__} has no Haar cascade to find faces with: install YuNet "
+                "with syncnet-client fetch yunet, or give --crop"
             )
         folder = Path(cv2.__file__).parent / "data"
         self._cascade, self._second = (

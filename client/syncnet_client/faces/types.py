@@ -72,6 +72,7 @@ class CropSummary:
         tracks: tracks handed on.
         ignored: regions that were seen for half a second or more, but resemble a face too faintly.
         cuts: scene cuts.
+        detector: name of what found the faces; None where none was looked for.
         warnings: what a person should know, a sentence each.
     """
 
@@ -79,6 +80,7 @@ class CropSummary:
     tracks: int
     ignored: int = 0
     cuts: int = 0
+    detector: str | None = None
     warnings: tuple[str, ...] = ()
 
 

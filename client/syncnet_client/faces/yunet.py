@@ -1,18 +1,54 @@
-"""The YuNet network, run by OpenCV."""
+"""The YuNet network, run by OpenCV, and the file that holds it."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
+import platformdirs
 
+from syncnet_client.download import RemoteFile, download
 from syncnet_client.errors import UsageError
 from syncnet_client.faces.detectors import Face
 from syncnet_client.faces.geometry import YUNET_MARGINS, overlap
 from syncnet_client.faces.views import FOLLOW_PIXELS, View, near_view, whole_view
 from syncnet_client.media import Picture
 
-__all__ = ["YuNetDetector"]
+__all__ = ["YUNET", "YuNetDetector", "fetch_yunet", "yunet_file"]
+
+# What OpenCV publishes under the MIT licence.
+YUNET = RemoteFile(
+    url="https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
+    "face_detection_yunet_2023mar.onnx",
+    size=232_589,
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    option="--yunet",
+)
+CACHE_VARIABLE = "SYNCNET_CACHE_DIR"
+
+
+def yunet_file() -> Path:
+    """Return where the file of YuNet is or would be: in the user's cache folder.
+
+    The environment variable ``SYNCNET_CACHE_DIR`` names another folder.
+    """
+    folder = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("syncnet-triton")
+    return Path(folder) / YUNET.name
+
+
+def fetch_yunet() -> Path:
+    """Download the file of YuNet into the cache folder, unless it is there.
+
+    Returns:
+        Its path.
+
+    Raises:
+        DownloadError: it cannot be fetched, or the file there is another one.
+    """
+    path = yunet_file()
+    download(path, YUNET)
+    return path
 
 
 class YuNetDetector:
@@ -25,8 +61,10 @@ class YuNetDetector:
         UsageError: it is missing or OpenCV cannot load it.
     """
 
-    name = "YuNet"
+    name = "yunet"
+    title = "YuNet"
     sure = 0.7
+    advice = ""
 
     _SCORE = 0.6
     _OVERLAP = 0.3  # from which two boxes are one face
@@ -34,7 +72,10 @@ class YuNetDetector:
 
     def __init__(self, path: str | Path) -> None:
         if not Path(path).is_file():
-            raise UsageError(f"{path}: no such file; it should be the ONNX file of YuNet")
+            raise UsageError(
+                f"{path}: no such file; it should be the ONNX file of YuNet, which "
+                "syncnet-client fetch yunet downloads"
+            )
         try:
             # One for each size of image: a change of size takes as long as to detect.
             self._whole, self._near = (self._load(path) for _ in range(2))

@@ -135,6 +135,7 @@ COLUMNS: tuple[Column, ...] = (
     _plain("audio_samples", "int64"),
     _plain("vshift", "int32"),
     _derived("faces", "int32", lambda record: 1 + len(record["other_tracks"])),
+    _plain("detector", "string"),
     _derived("model_versions", "string", _versions),
     _derived("warnings", "string", lambda record: "; ".join(record["warnings"])),
     _plain("mean_distances", "list_float32"),

@@ -48,6 +48,8 @@ def print_result(result: SyncResult, console: Console | None = None) -> None:
         )
     for track in result.tracks[1:]:
         lines.add_row("other face", _other(track))
+    if result.detector is not None:
+        lines.add_row("detector", result.detector)
     versions = (f"{model} version {version}" for model, version in result.model_versions.items())
     lines.add_row("weights", ", ".join(versions))
     for warning in result.warnings:

@@ -160,6 +160,7 @@ def score_media(
         audio_samples=samples,
         vshift=options.vshift,
         model_versions=versions_after,
+        detector=cropper.summary.detector,
         warnings=tuple(warnings),
     )
 

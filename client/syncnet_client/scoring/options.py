@@ -29,7 +29,7 @@ from syncnet_client.defaults import (
 from syncnet_client.errors import UsageError
 
 if TYPE_CHECKING:  # OpenCV takes its time to load
-    from syncnet_client.faces import CropMode
+    from syncnet_client.faces import CropMode, DetectorName
 
 __all__ = ["Flag", "ScoreKeywords", "ScoreOptions", "WatchKeywords", "WatchOptions", "parse_crop"]
 
@@ -94,6 +94,19 @@ def parse_crop(text: str) -> CropMode:
     return x, y, width, height
 
 
+def parse_detector(text: str) -> DetectorName:
+    """Understand the value of ``--detector``.
+
+    Raises:
+        UsageError: it is not the name of a detector.
+    """
+    if text == "haar":
+        return "haar"
+    if text == "yunet":
+        return "yunet"
+    raise UsageError(f"--detector is haar or yunet, not {text!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Options:
     """What scoring a clip and watching a live source have in common.
@@ -102,7 +115,9 @@ class _Options:
         vshift: audio shifts compared to each side, in frames.
         crop: ``"auto"`` finds faces and leaves a clip of 224x224 alone, ``"none"`` takes the
             whole picture, ``(x, y, width, height)`` that part of it.
-        yunet: ONNX file of the YuNet face detector, used in place of OpenCV's Haar cascade.
+        detector: what finds faces: ``"haar"`` (OpenCV's cascade) or ``"yunet"``; by default
+            YuNet if its file is here.
+        yunet: ONNX file of YuNet; by default the one that ``fetch yunet`` downloads.
         min_confidence: results below are not trusted.
     """
 
@@ -126,12 +141,21 @@ class _Options:
             parse=parse_crop,
         ),
     )
+    detector: DetectorName | None = field(
+        default=None,
+        metadata=_flag(
+            "--detector",
+            metavar="haar|yunet",
+            help="What finds faces. [default: yunet once it was fetched, else haar]",
+            parse=parse_detector,
+        ),
+    )
     yunet: str | Path | None = field(
         default=None,
         metadata=_flag(
             "--yunet",
             metavar="FILE",
-            help="Find faces with YuNet, whose ONNX file this is. [default: OpenCV's Haar cascade]",
+            help="ONNX file of YuNet. [default: the one that `fetch yunet` downloads]",
             parse=Path,
             existing_file=True,
         ),
@@ -155,6 +179,7 @@ class _Options:
 class _Keywords(TypedDict, total=False):
     vshift: int
     crop: CropMode
+    detector: DetectorName | None
     yunet: str | Path | None
     min_confidence: float
 
@@ -213,7 +238,9 @@ class WatchOptions(_Options):
         vshift: audio shifts compared to each side, in frames.
         crop: ``"auto"`` finds faces and leaves a picture of 224x224 alone, ``"none"`` takes the
             whole picture, ``(x, y, width, height)`` that part of it.
-        yunet: ONNX file of the YuNet face detector, used in place of OpenCV's Haar cascade.
+        detector: what finds faces: ``"haar"`` (OpenCV's cascade) or ``"yunet"``; by default
+            YuNet if its file is here.
+        yunet: ONNX file of YuNet; by default the one that ``fetch yunet`` downloads.
         min_confidence: updates below are not trusted.
         lookback_s: seconds that an update looks back.
         every_s: seconds of the source from one update to the next.

@@ -142,6 +142,7 @@ class SyncResult:
         vshift: frames searched to each side.
         model_versions: versions of the weights that answered, by model.
         warnings: sentences about the clip or the way it was scored.
+        detector: name of what found the faces; None where none was looked for.
     """
 
     clip: str
@@ -151,6 +152,7 @@ class SyncResult:
     vshift: int
     model_versions: Mapping[str, str]
     warnings: tuple[str, ...] = field(default=())
+    detector: str | None = None
 
     @property
     def speaker(self) -> TrackResult:
@@ -197,6 +199,7 @@ class SyncResult:
             "audio_samples": self.audio_samples,
             "vshift": self.vshift,
             "model_versions": dict(self.model_versions),
+            "detector": self.detector,
             "warnings": list(self.warnings),
             "other_tracks": [track.to_dict() for track in self.tracks[1:]],
         }
