@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import certificates
+import numpy as np
 import pytest
 import tiny
-from tritonclient.grpc import InferenceServerClient
+from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.chaos.hostile import hostile_http
 from syncnet_server import Server, ServerError, Tls
 from syncnet_server.security import ADMIN_HEADER_GRPC, ADMIN_HEADER_HTTP, restrictions
 
@@ -145,6 +150,107 @@ def test_missing_client_authority(made: Certificates) -> None:
     tls = Tls(made.server.certificate, made.server.key, Path("/nowhere/ca.pem"))
     with pytest.raises(ServerError, match=r"TLS client CA /nowhere/ca.pem: .*No such file"):
         tls.arguments()
+
+
+# --- Hostile requests ----------------------------------------------------------------------------
+
+# Every call that reads JSON.
+READS_JSON = [
+    "/v2/models/tiny/infer",
+    "/v2/models/tiny/generate",
+    "/v2/models/tiny/generate_stream",
+    "/v2/repository/index",
+    "/v2/repository/models/tiny/load",
+    "/v2/repository/models/tiny/unload",
+    "/v2/trace/setting",
+    "/v2/models/tiny/trace/setting",
+    "/v2/logging",
+    "/v2/systemsharedmemory/region/x/register",
+    "/v2/cudasharedmemory/region/x/register",
+]
+DEEP = b"[" * 150_000
+
+
+@pytest.fixture(scope="module")
+def plain_server(repository: Path) -> Iterator[Server]:
+    """A server as it is without options."""
+    with Server(repository) as server:
+        yield server
+
+
+def post(url: str, path: str, body: bytes, **headers: str) -> int:
+    connection = http.client.HTTPConnection(url, timeout=20)
+    try:
+        connection.request("POST", path, body, headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("path", READS_JSON)
+def test_deeply_nested_json_is_not_read(plain_server: Server, path: str) -> None:
+    assert post(plain_server.http_url, path, DEEP) == 403
+    compressed = gzip.compress(DEEP)
+    assert post(plain_server.http_url, path, compressed, **{"Content-Encoding": "gzip"}) == 403
+    assert tiny.double(plain_server.grpc_url, [0.0]) == [0.0]
+
+
+@pytest.mark.server
+def test_a_body_in_many_pieces_is_not_read(plain_server: Server) -> None:
+    hostile_http(plain_server.http_url, seed=0)
+    assert tiny.double(plain_server.grpc_url, [0.0]) == [0.0]
+
+
+@pytest.mark.server
+def test_http_is_health_and_metadata(plain_server: Server) -> None:
+    url = plain_server.http_url
+    for path in ("/v2/health/ready", "/v2/health/live", "/v2", "/v2/models/tiny"):
+        assert get(url, path) == 200
+    for path in ("/v2/models/tiny/config", "/v2/models/tiny/stats", "/v2/trace/setting"):
+        assert get(url, path) == 403
+
+
+@pytest.mark.server
+def test_inference_over_http_is_for_those_who_ask_for_it(repository: Path) -> None:
+    tensor = {"name": "X", "datatype": "FP32", "shape": [1, 1], "data": [0.0]}
+    request = json.dumps({"inputs": [tensor]}).encode()
+    with Server(repository, http_inference=True) as server:
+        assert post(server.http_url, "/v2/models/tiny/infer", request) == 200
+        assert post(server.http_url, "/v2/repository/index", b"{}") == 403
+
+
+@pytest.mark.server
+def test_a_request_past_the_limits_harms_nobody(server: Server) -> None:
+    """On the real models: refused before any work, while others are served."""
+    video = np.zeros((1, 1, 1024), np.float32)
+
+    def ask_distances(left: int, right: int) -> str | tuple[int, ...]:
+        inputs = []
+        for name, array, kind in (
+            ("VIDEO_EMBEDDINGS", video, "FP32"),
+            ("AUDIO_EMBEDDINGS", video, "FP32"),
+            ("AUDIO_PADDING", np.array([[left, right]], np.int32), "INT32"),
+        ):
+            inputs.append(InferInput(name, array.shape, kind))
+            inputs[-1].set_data_from_numpy(array)
+        with InferenceServerClient(server.grpc_url) as client:
+            try:
+                answer = client.infer("shift_distance", inputs, client_timeout=30)
+            except InferenceServerException as error:
+                return f"{error.status()} {error.message()}"
+            return tuple(answer.as_numpy("DISTANCES").shape)
+
+    paddings = [(2_500_000, 2_500_000), (2, 2), (2**30, 2**30), (-1, 1), (250, 250)] * 4
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda padding: ask_distances(*padding), paddings))
+    for (left, _), answer in zip(paddings, answers, strict=True):
+        if 0 <= left <= 250:
+            assert answer == (1, 1, 2 * left + 1)
+        else:
+            assert isinstance(answer, str)
+            assert answer.startswith("StatusCode.INVALID_ARGUMENT")
+            assert "/" not in answer.partition(" ")[2]  # no path of the server
 
 
 # --- Administration ------------------------------------------------------------------------------
