@@ -114,3 +114,9 @@ def server(narrow_repository: Path) -> Iterator[Server]:
         yield running
         log = running.log
     assert unexpected_errors(log) == []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--hostile-files", type=int, default=320, help="how many files the fuzz test tries"
+    )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from syncnet_client.chunks import Chunk
     from syncnet_client.client import Source, SyncNetClient
     from syncnet_client.errors import (
+        ClipCrashedError,
         ClipTooShortError,
         InferenceError,
         MediaError,
@@ -61,6 +62,7 @@ __all__ = [
     "Chunk",
     "ChunkAnswer",
     "ChunkStream",
+    "ClipCrashedError",
     "ClipTooShortError",
     "CropMode",
     "Drift",

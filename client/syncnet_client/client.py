@@ -119,7 +119,7 @@ class SyncNetClient:
         """
         how = ScoreOptions(**options)
         with ExitStack() as stack:
-            media = stack.enter_context(_open(source))
+            media = stack.enter_context(_open(source, how))
             cropper = make_cropper(how.crop, detector=how.detector, yunet=how.yunet)
             self.check_ready()
             return score_media(
@@ -173,9 +173,9 @@ class SyncNetClient:
         return updates()
 
 
-def _open(source: Source) -> Media:
+def _open(source: Source, how: ScoreOptions) -> Media:
     if isinstance(source, (str, Path)):
-        return open_media(source)
+        return open_media(source, allow_playlists=how.allow_playlists, longest_s=how.max_duration_s)
     if isinstance(source, tuple):
         return ArrayMedia(*source)
     return source

@@ -29,6 +29,9 @@ MIN_SCORED_WINDOWS = FRAMES_PER_SECOND  # 1 s
 # Without data for so long, a URL, pipe or growing file counts as ended.
 DEFAULT_SOURCE_TIMEOUT_S = 10.0
 
+# Of a source that names no end, this much is one clip; `watch` goes on for ever.
+DEFAULT_MAX_DURATION_S = 3600.0
+
 # Offsets of 10 s, 250 video windows, are reliable one by one; a drift of one frame a minute shows.
 DEFAULT_SEGMENT_S = 10.0
 DEFAULT_LOOKBACK_S = 10.0
@@ -38,5 +41,7 @@ DEFAULT_EVERY_S = 1.0
 # somebody else and faces that do not speak around 1 and rarely 2.
 DEFAULT_MIN_CONFIDENCE = 2.0
 
-# Decoding and finding faces need about a core per clip; the server is busy with 4 at a time.
-DEFAULT_JOBS = min(4, os.cpu_count() or 1)
+# Decoding and finding faces need about a core per clip, and each has a process of its own.
+DEFAULT_JOBS = os.cpu_count() or 1
+DEFAULT_CLIP_MEMORY_MB = 2048
+MIN_CLIP_MEMORY_MB = 512

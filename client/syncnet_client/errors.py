@@ -6,7 +6,8 @@
     │   ├── NoVideoError        it has no video stream
     │   ├── NoAudioError        it has no audio stream
     │   ├── NoFaceError         no face was found in it
-    │   └── ClipTooShortError   fewer than 6 frames of it have both picture and sound
+    │   ├── ClipTooShortError   fewer than 6 frames of it have both picture and sound
+    │   └── ClipCrashedError    the process that scored it died of it
     ├── DownloadError           a file cannot be fetched
     ├── UntrustedError          what was measured is not good enough to act upon
     └── ServerError             the fault is on the way to the server or in it
@@ -19,6 +20,7 @@ command line prints it as it is. Errors of PyAV, OpenCV and tritonclient are the
 """
 
 __all__ = [
+    "ClipCrashedError",
     "ClipTooShortError",
     "DownloadError",
     "InferenceError",
@@ -65,6 +67,10 @@ class ClipTooShortError(MediaError):
 
 class DownloadError(SyncNetError):
     """A file cannot be fetched."""
+
+
+class ClipCrashedError(MediaError):
+    """The process that scored the clip died of it, or ran out of memory."""
 
 
 class UntrustedError(SyncNetError):

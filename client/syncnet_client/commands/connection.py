@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,6 +35,19 @@ class Connection:
     options: GrpcOptions
 
     @contextmanager
+    def reach(self) -> Iterator[str]:
+        """Give HOST:PORT of the server; one that is started for this is stopped at the end.
+
+        Raises:
+            ServerUnavailableError: the local server cannot start.
+        """
+        if self.url is not None:
+            yield self.url
+            return
+        with _local_server() as url:
+            yield url
+
+    @contextmanager
     def open(self) -> Iterator[SyncNetClient]:
         """Give a client; a server that is started for it is stopped at the end.
 
@@ -43,9 +56,8 @@ class Connection:
         """
         from syncnet_client.client import SyncNetClient
 
-        with ExitStack() as stack:
-            url = self.url or stack.enter_context(_local_server())
-            yield stack.enter_context(SyncNetClient(url, options=self.options))
+        with self.reach() as url, SyncNetClient(url, options=self.options) as client:
+            yield client
 
 
 def connection(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
+from syncnet_client.batch.processes import ClipProcesses
 from syncnet_client.batch.threads import Tally, score_clips
 from syncnet_client.client import SyncNetClient
 from syncnet_client.commands.batch_meter import BatchMeter
@@ -16,10 +18,9 @@ from syncnet_client.commands.terminal import note
 from syncnet_client.records.base import Output
 from syncnet_client.records.open import open_output
 from syncnet_client.records.record import Record
-from syncnet_client.scoring.clip import Progress
 from syncnet_client.scoring.options import ScoreOptions
-from syncnet_client.scoring.result import SyncResult
 from syncnet_client.scoring.verdict import headline
+from syncnet_client.transport.grpc import GrpcOptions
 
 __all__ = ["Engine", "local_engine", "score_many"]
 
@@ -38,11 +39,16 @@ class Engine(Protocol):
         ...
 
 
-def local_engine(client: SyncNetClient, clips: list[str], how: ScoreOptions, jobs: int) -> Engine:
-    """Several clips at once in this process."""
-
-    def score(clip: str, progress: Callable[[Progress], None]) -> SyncResult:
-        return client.score(clip, name=clip, progress=progress, **how.keywords())
+def local_engine(
+    url: str,
+    connection: GrpcOptions,
+    clips: list[str],
+    how: ScoreOptions,
+    *,
+    jobs: int,
+    memory_mb: int,
+) -> Engine:
+    """Several clips at once on this machine, each in a process of its own."""
 
     def engine(
         emit: Callable[[Record], None],
@@ -50,10 +56,13 @@ def local_engine(client: SyncNetClient, clips: list[str], how: ScoreOptions, job
         done: Collection[str],
         on_start: Callable[[Tally], None],
     ) -> Tally:
-        client.check_ready()
-        return score_clips(
-            clips, score, emit, jobs=jobs, done=done, on_start=on_start, abandon=client.close
-        )
+        with SyncNetClient(url, options=connection) as client:
+            client.check_ready()
+        score = ClipProcesses(url, connection, how, memory_mb=memory_mb)
+        with contextlib.closing(score):
+            return score_clips(
+                clips, score, emit, jobs=jobs, done=done, on_start=on_start, abandon=score.close
+            )
 
     return engine
 

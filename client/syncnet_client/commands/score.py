@@ -13,7 +13,7 @@ from syncnet_client.commands.connection import Connection, connection
 from syncnet_client.commands.groups import takes
 from syncnet_client.commands.options import options_of
 from syncnet_client.commands.program import stopping
-from syncnet_client.defaults import DEFAULT_JOBS
+from syncnet_client.defaults import DEFAULT_CLIP_MEMORY_MB, DEFAULT_JOBS, MIN_CLIP_MEMORY_MB
 from syncnet_client.errors import UsageError
 from syncnet_client.scoring.options import ScoreOptions
 
@@ -65,6 +65,14 @@ def score(
             help=f"Clips scored at once. [default: {DEFAULT_JOBS}; on Ray the cluster's cores]",
         ),
     ] = None,
+    memory: Annotated[
+        int,
+        typer.Option(
+            min=MIN_CLIP_MEMORY_MB,
+            metavar="MB",
+            help="Of several clips, one that needs more memory than this fails.",
+        ),
+    ] = DEFAULT_CLIP_MEMORY_MB,
     engine: Annotated[
         EngineName,
         typer.Option(help="Score in this process, or on the machines of a Ray cluster."),
@@ -114,11 +122,19 @@ def score(
             as_json=as_json,
         )
         raise typer.Exit(0 if succeeded else 1)
-    with server.open() as client:
-        if single:
+    if single:
+        with server.open() as client:
             _score_one(client, names[0], how, as_json, plot, overlay)
-            return
-        clips_here = local_engine(client, names, how, jobs or DEFAULT_JOBS)
+        return
+    with server.reach() as url:
+        clips_here = local_engine(
+            url,
+            server.options,
+            names,
+            how,
+            jobs=jobs or DEFAULT_JOBS,
+            memory_mb=memory,
+        )
         if not score_many(clips_here, output=output, as_json=as_json):
             raise typer.Exit(1)
 

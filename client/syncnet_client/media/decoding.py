@@ -12,6 +12,7 @@ until the audio that belongs to them is there.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -22,6 +23,7 @@ import av
 from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLE_RATE, SAMPLES_PER_FRAME
 from syncnet_client.errors import MediaError
 from syncnet_client.media.audio import AudioTimeline, SampleBuffer, Samples
+from syncnet_client.media.limits import PIXEL_LIMIT
 from syncnet_client.media.sampling import TICK, Sampled
 from syncnet_client.media.time_jumps import TimeJumpError, clock_text, refuse_jump
 from syncnet_client.media.types import Frame, MediaBlock, MediaSummary
@@ -55,12 +57,23 @@ class Decoder:
         opened: the container and its streams.
         block_frames: frames in a block.
         stopped: asked between packets; reading ends when it says yes.
+        longest_s: reading ends after so many seconds of a source that names no end of its own,
+            of its time or of the clock's.
     """
 
-    def __init__(self, opened: Opened, block_frames: int, stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        block_frames: int,
+        stopped: Callable[[], bool],
+        *,
+        longest_s: float | None = None,
+    ) -> None:
         self._opened = opened
         self._block_frames = block_frames
         self._stopped = stopped
+        self._longest_s = longest_s if opened.info.duration is None else None
+        self._began = time.monotonic()
         self._longest_lead = LIVE_LEAD_SECONDS if opened.info.live else FILE_LEAD_SECONDS
         self._video = VideoDecoder(opened.video)
         self._audio = AudioTimeline()
@@ -119,6 +132,7 @@ class Decoder:
         opened = self._opened
         packets = opened.container.demux(opened.video, opened.audio)
         while not self._stopped():
+            self._check_length()
             try:
                 packet = next(packets)
             except StopIteration:
@@ -132,6 +146,15 @@ class Decoder:
                 yield packet
         if opened.file is not None and opened.file.timed_out:
             raise _BrokenOffError(TIMED_OUT)
+
+    def _check_length(self) -> None:
+        if self._longest_s is None:
+            return
+        read_s = self._frame_count / FRAMES_PER_SECOND
+        if max(read_s, time.monotonic() - self._began) > self._longest_s:
+            raise _BrokenOffError(
+                f"the source did not end within {self._longest_s:g} s: what follows is not read"
+            )
 
     def _decode_audio(self, packet: Packet[Any] | None) -> Iterator[Samples]:
         try:
@@ -223,8 +246,13 @@ class Decoder:
             ("audio", self._audio.start),
         ):
             if start is None:
-                name = self._opened.info.source
-                raise MediaError(f"nothing of the {stream} stream of {name} can be decoded")
+                info = self._opened.info
+                # FFmpeg takes the size away from pictures that are beyond its limit.
+                size = stream == "video" and not (info.width and info.height)
+                why = f": its pictures have no size, or one beyond {PIXEL_LIMIT}" if size else ""
+                raise MediaError(
+                    f"nothing of the {stream} stream of {info.source} can be decoded{why}"
+                )
         self._align()
         while self._frames or self._samples:
             yield self._block()

@@ -10,9 +10,11 @@ from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
+import av
+
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S
-from syncnet_client.errors import UsageError
+from syncnet_client.errors import MediaError, UsageError
 from syncnet_client.media.decoding import Decoder
 from syncnet_client.media.sources import Opened, open_source
 from syncnet_client.media.types import MediaBlock, MediaSummary, StreamInfo
@@ -33,6 +35,8 @@ def open_media(
     follow: bool = False,
     timeout_s: float = DEFAULT_SOURCE_TIMEOUT_S,
     block_frames: int = BLOCK_FRAMES,
+    allow_playlists: bool = False,
+    longest_s: float | None = None,
 ) -> MediaReader:
     """Open a clip or a live source for reading at 25 fps and 16 kHz.
 
@@ -44,6 +48,8 @@ def open_media(
             fragmented MP4), but wait for more.
         timeout_s: seconds without data after which a URL, pipe or followed file counts as ended.
         block_frames: frames in a block.
+        allow_playlists: a file may be a playlist, which opens the files in it.
+        longest_s: stop after so much of a source that names no end of its own.
 
     Returns:
         An iterator of ``MediaBlock`` and a context manager. Decoding begins with the first block
@@ -56,18 +62,22 @@ def open_media(
     """
     if block_frames < 1 or timeout_s <= 0:
         raise UsageError("block_frames and timeout_s must be positive")
-    opened = open_source(str(source), follow=follow, timeout_s=timeout_s)
-    return MediaReader(opened, block_frames=block_frames, realtime=realtime)
+    opened = open_source(
+        str(source), follow=follow, timeout_s=timeout_s, allow_playlists=allow_playlists
+    )
+    return MediaReader(opened, block_frames=block_frames, realtime=realtime, longest_s=longest_s)
 
 
 class MediaReader:
     """Blocks of one source; made by ``open_media``."""
 
-    def __init__(self, opened: Opened, *, block_frames: int, realtime: bool) -> None:
+    def __init__(
+        self, opened: Opened, *, block_frames: int, realtime: bool, longest_s: float | None
+    ) -> None:
         self._opened = opened
         self._realtime = realtime
         self._stop = threading.Event()
-        self._decoder = Decoder(opened, block_frames, self._stop.is_set)
+        self._decoder = Decoder(opened, block_frames, self._stop.is_set, longest_s=longest_s)
         if opened.file is not None:
             opened.file.stopped = self._stop.is_set
         self._queue: queue.Queue[MediaBlock | MediaSummary | Exception] = queue.Queue(QUEUED_BLOCKS)
@@ -149,6 +159,12 @@ class MediaReader:
                     return
             if not self._stop.is_set():
                 self._put(self._decoder.summary())
+        except (av.FFmpegError, ArithmeticError, MemoryError, ValueError) as error:
+            source = self._opened.info.source
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            broken = MediaError(f"{source} cannot be decoded: {reason}")
+            broken.__cause__ = error
+            self._put(broken)
         except Exception as error:  # raised again where the blocks are asked for
             self._put(error)
 

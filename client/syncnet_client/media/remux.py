@@ -96,7 +96,9 @@ def shift_audio(source: Path, target: Path, shift: Fraction) -> Moves:
     options = {"movflags": "+faststart"} if target.suffix.lower() in MP4_FAMILY else {}
     try:
         # genpts: AVI has no presentation times, and FFmpeg can tell them from the decoding order.
-        with av.open(located(source), options={"fflags": "+genpts"}) as reader:
+        with av.open(
+            located(source), options={"fflags": "+genpts"}, metadata_errors="replace"
+        ) as reader:
             if not (reader.streams.video and reader.streams.audio):
                 raise MediaError(f"{source} does not have both video and audio")
             moves = plan_moves(

@@ -15,13 +15,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 from av.stream import Disposition
 
 from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S
 from syncnet_client.errors import MediaError, NoAudioError, NoVideoError
+from syncnet_client.files import located
+from syncnet_client.media.limits import (
+    check_picture,
+    check_playlist,
+    decoder_options,
+    demuxer_options,
+    is_playlist,
+)
 from syncnet_client.media.stored import is_stored, open_stored
 from syncnet_client.media.types import StreamInfo
 
@@ -111,7 +119,11 @@ class StreamingFile:
 
 
 def open_source(
-    source: str, *, follow: bool = False, timeout_s: float = DEFAULT_SOURCE_TIMEOUT_S
+    source: str,
+    *,
+    follow: bool = False,
+    timeout_s: float = DEFAULT_SOURCE_TIMEOUT_S,
+    allow_playlists: bool = False,
 ) -> Opened:
     """Open a source and find its picture and its sound.
 
@@ -119,6 +131,7 @@ def open_source(
         source: path, URL, or "-" for standard input.
         follow: go on at the end of a file that is still being written.
         timeout_s: how long to wait for a URL, a pipe or a followed file.
+        allow_playlists: a file may be a list of other files.
 
     Raises:
         MediaError: it is missing, not readable, or no media.
@@ -127,19 +140,25 @@ def open_source(
     url = "://" in source
     streaming = None
     below = ExitStack()
+    options = demuxer_options(source, allow_playlists=allow_playlists)
+    if allow_playlists and not url:
+        check_playlist(source)
+    # Old files have titles in Latin-1; nobody reads them here.
+    settings: dict[str, Any] = {"mode": "r", "metadata_errors": "replace"}
     try:
         if is_stored(source):
-            container = av.open(below.enter_context(open_stored(source)), mode="r")
+            file = below.enter_context(open_stored(source))
+            container = av.open(file, options=options, **settings)
         elif url:
-            container = av.open(source, mode="r", options=LIVE_OPTIONS, timeout=timeout_s)
+            options |= LIVE_OPTIONS
+            container = av.open(source, options=options, timeout=timeout_s, **settings)
         elif follow or _is_pipe(source):
             streaming = StreamingFile(source, follow=follow, timeout_s=timeout_s)
             below.callback(streaming.close)
-            container = av.open(streaming, mode="r", options=LIVE_OPTIONS)
+            container = av.open(streaming, options=options | LIVE_OPTIONS, **settings)
         else:
-            # The prefix keeps FFmpeg from taking a name such as "take:2.mp4" for a protocol.
-            container = av.open(f"file:{source}", mode="r")
-    except (av.FFmpegError, OSError) as error:
+            container = av.open(located(source), options=options, **settings)
+    except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         below.close()
         raise MediaError(_reason(source, error)) from error
     try:
@@ -168,6 +187,10 @@ def _reason(source: str, error: Exception) -> str:
             return f"{source} is a folder, not a media file"
         if Path(source).is_file() and Path(source).stat().st_size == 0:
             return f"{source} is empty"
+        if is_playlist(Path(source)):
+            return f"{source} is a playlist, which opens other files; pass --allow-playlists"
+    if isinstance(error, MemoryError):
+        return f"{source} needs more memory than there is"
     if isinstance(error, av.InvalidDataError | av.EOFError):
         return f"{source} is not a media file, or its header is missing or damaged"
     return f"{source} cannot be opened: {getattr(error, 'strerror', None) or error}"
@@ -194,6 +217,9 @@ def _choose_streams(source: str, container: InputContainer) -> tuple[VideoStream
         # Streams of an unknown codec have no codec context.
         if getattr(stream, "codec_context", None) is None:
             raise MediaError(f"{source}: FFmpeg has no decoder for its {kind} stream")
+    codec = video.codec_context
+    check_picture(source, codec.width, codec.height, video.sample_aspect_ratio)
+    codec.options = decoder_options()
     return video, audio
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["VideoDecoder"]
 
 FORMATS_WITHOUT_PTS = {"avi"}
+LONGEST_FRAME_SECONDS = 60  # slides stay for a while
 
 
 class VideoDecoder:
@@ -125,4 +126,8 @@ class VideoDecoder:
         base = frame.time_base or self._stream.time_base
         if stamp is None or base is None:
             return self.sampler.end, self._usual_duration
-        return stamp * base, frame.duration * base if frame.duration else self._usual_duration
+        duration = frame.duration * base if frame.duration else self._usual_duration
+        # The last frame would be repeated for as long as it claims to last.
+        if duration > LONGEST_FRAME_SECONDS:
+            duration = self._usual_duration
+        return stamp * base, duration

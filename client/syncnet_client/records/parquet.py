@@ -15,6 +15,7 @@ and the journal is deleted. Readers of Parquet skip names that begin with an und
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,10 +106,10 @@ class ParquetOutput(Output):
         except (self._arrow.ArrowException, OSError) as error:
             raise UsageError(f"{part} is not a part of records: {error}") from error
         for clip, status in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            yield clip, status == "ok"
+            yield _restored(clip), status == "ok"
 
     def _finish_part(self) -> None:
-        rows = [record.to_row() for record in self._journal.records()]
+        rows = [_storable(record.to_row()) for record in self._journal.records()]
         table = self._arrow.Table.from_pylist(rows, schema=self._schema())
         temporary = self._folder / f"_part-{self._number:06}.tmp"
         try:
@@ -136,3 +137,16 @@ class ParquetOutput(Output):
             for column in COLUMNS
         ]
         return arrow.schema(fields)
+
+
+def _storable(row: dict[str, Any]) -> dict[str, Any]:
+    r"""A row whose texts are UTF-8: a byte of a file name that is none becomes ``\udcXX``."""
+    return {
+        name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in row.items()
+    }
+
+
+def _restored(name: str) -> str:
+    """The file name that ``_storable`` was given."""
+    return re.sub(r"\\udc([89a-f][0-9a-f])", lambda byte: chr(0xDC00 + int(byte[1], 16)), name)

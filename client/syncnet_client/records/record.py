@@ -53,7 +53,9 @@ class Record:
 
     def to_json(self) -> str:
         """The object as one line."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+        # Bytes of a file name that are no UTF-8 are surrogates, which JSON can only hold escaped.
+        return text.encode(errors="backslashreplace").decode()
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Record:

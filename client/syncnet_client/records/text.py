@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from syncnet_client.errors import UsageError
+from syncnet_client.errors import SyncNetError, UsageError
 from syncnet_client.records.base import Output, lock
 from syncnet_client.records.record import COLUMNS, Record
 
@@ -19,6 +19,9 @@ __all__ = ["CsvOutput", "JsonLinesOutput"]
 
 class _TextOutput(Output):
     """Records as text, one after the other in one file."""
+
+    # What becomes of the bytes of a file name that are no UTF-8; Python holds them as surrogates.
+    ENCODING_ERRORS = "surrogateescape"
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -47,7 +50,7 @@ class _TextOutput(Output):
         """
         try:
             for text in self._complete_texts():
-                record = self._parse(text.decode())
+                record = self._parse(text.decode(errors=self.ENCODING_ERRORS))
                 if record is not None:
                     yield record
         except (ValueError, KeyError, TypeError, csv.Error) as error:
@@ -60,8 +63,19 @@ class _TextOutput(Output):
             self._file.close()
 
     def _append_text(self, text: str) -> None:
-        self._file.write(text.encode())
-        self._file.flush()
+        """Write a record past all buffers, whole or not at all.
+
+        Raises:
+            SyncNetError: there is no room for it.
+        """
+        descriptor, size = self._file.fileno(), self.size
+        rest = memoryview(text.encode(errors=self.ENCODING_ERRORS))
+        try:
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        except OSError as error:
+            os.truncate(descriptor, size)
+            raise SyncNetError(f"cannot write to {self._path}: {error.strerror}") from error
 
     def _complete_texts(self) -> Iterator[bytes]:
         """The text of each record, its line break included; without half a record at the end."""

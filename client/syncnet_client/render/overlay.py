@@ -85,7 +85,7 @@ def write_overlay(clip: str | Path, result: SyncResult, path: Path) -> None:
 def _write(clip: str, result: SyncResult, path: Path) -> None:
     with ExitStack() as stack:
         media = stack.enter_context(open_media(clip))
-        sound = stack.enter_context(av.open(located(clip)))
+        sound = stack.enter_context(av.open(located(clip), metadata_errors="replace"))
         writer = stack.enter_context(av.open(located(path), "w"))
         heard = sound.streams.best("audio")
         assert heard is not None  # open_media has found one

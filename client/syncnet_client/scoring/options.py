@@ -19,6 +19,7 @@ from syncnet_client.defaults import (
     DEFAULT_CHUNK,
     DEFAULT_EVERY_S,
     DEFAULT_LOOKBACK_S,
+    DEFAULT_MAX_DURATION_S,
     DEFAULT_MIN_CONFIDENCE,
     DEFAULT_SEGMENT_S,
     DEFAULT_VSHIFT,
@@ -119,6 +120,7 @@ class _Options:
             YuNet if its file is here.
         yunet: ONNX file of YuNet; by default the one that ``fetch yunet`` downloads.
         min_confidence: results below are not trusted.
+        allow_playlists: a file may be a playlist, which opens the files in it.
     """
 
     vshift: int = field(
@@ -169,6 +171,15 @@ class _Options:
         ),
     )
 
+    allow_playlists: bool = field(
+        default=False,
+        metadata=_flag(
+            "--allow-playlists",
+            metavar="",
+            help="A file may be a playlist (HLS, concat), which opens the files in it.",
+        ),
+    )
+
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
@@ -182,6 +193,7 @@ class _Keywords(TypedDict, total=False):
     detector: DetectorName | None
     yunet: str | Path | None
     min_confidence: float
+    allow_playlists: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +203,7 @@ class ScoreOptions(_Options):
     Attributes:
         chunk: windows in one request; changes speed and memory, never the result.
         segment_s: length of the segments in which drift is looked for, in seconds.
+        max_duration_s: of a source that names no end of its own, in seconds.
 
     Raises:
         UsageError: a value is out of range.
@@ -217,6 +230,16 @@ class ScoreOptions(_Options):
             unit=" second",
         ),
     )
+    max_duration_s: float = field(
+        default=DEFAULT_MAX_DURATION_S,
+        metadata=_flag(
+            "--max-duration",
+            metavar="SECONDS",
+            help="Stop after so much of a source that has no end, as a live stream.",
+            least=LEAST_LENGTH_S,
+            unit=" second",
+        ),
+    )
 
     def keywords(self) -> ScoreKeywords:
         """The same as keyword arguments of ``SyncNetClient.score``."""
@@ -228,6 +251,7 @@ class ScoreKeywords(_Keywords, total=False):
 
     chunk: int
     segment_s: float
+    max_duration_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +266,7 @@ class WatchOptions(_Options):
             YuNet if its file is here.
         yunet: ONNX file of YuNet; by default the one that ``fetch yunet`` downloads.
         min_confidence: updates below are not trusted.
+        allow_playlists: a file may be a playlist, which opens the files in it.
         lookback_s: seconds that an update looks back.
         every_s: seconds of the source from one update to the next.
 
