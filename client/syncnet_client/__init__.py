@@ -35,7 +35,14 @@ if TYPE_CHECKING:
         UsageError,
     )
     from syncnet_client.faces import CropMode
-    from syncnet_client.media import Frame, Media, MediaBlock, MediaSummary, StreamInfo
+    from syncnet_client.media import (
+        Frame,
+        Media,
+        MediaBlock,
+        MediaSummary,
+        Picture,
+        StreamInfo,
+    )
     from syncnet_client.scoring.clip import Progress
     from syncnet_client.scoring.drift import Drift, DriftKind, Segment
     from syncnet_client.scoring.live import Measurement, Update
@@ -81,6 +88,7 @@ __all__ = [
     "NoAudioError",
     "NoFaceError",
     "NoVideoError",
+    "Picture",
     "Progress",
     "Reason",
     "ReasonCode",
@@ -118,6 +126,7 @@ _MODULES = {
     "MediaBlock": "media",
     "MediaSummary": "media",
     "StreamInfo": "media",
+    "Picture": "media",
     "Progress": "scoring.clip",
     "Drift": "scoring.drift",
     "DriftKind": "scoring.drift",

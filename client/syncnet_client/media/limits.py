@@ -88,6 +88,8 @@ def decoder_options() -> dict[str, str]:
 
 def is_playlist(path: Path) -> bool:
     """Whether a file begins as lists of other files do."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         with path.open("rb") as file:
             start = file.read(_SNIFFED_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
