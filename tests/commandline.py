@@ -44,6 +44,7 @@ def run(
         [*CLIENT, *map(str, arguments)],
         capture_output=True,
         text=True,
+        errors="surrogateescape",
         timeout=120,
         cwd=cwd,
         env=inherited | environment,
