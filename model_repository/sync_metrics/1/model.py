@@ -2,8 +2,9 @@
 
 Publishes counters on Triton's metrics endpoint: results, results of low confidence, and absolute
 offsets in cumulative buckets. Each is labelled with the scope of the result: `chunk` when the
-ensemble asks, `clip` when a client sets the request parameter `scope` to that. With the request
-parameter `segment_windows`, the clip is also scored in segments of so many windows.
+ensemble asks; `clip` or `track` when a client sets the request parameter `scope` to that, and then
+the answer also says how sure it is. With the request parameter `segment_windows`, the rows are also
+scored in segments of so many windows.
 """
 
 import json
@@ -13,7 +14,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from sync_metrics import segment_metrics, sync_metrics
 
-SCOPES = ("chunk", "clip")
+SCOPES = ("chunk", "track", "clip")
 OFFSET_BUCKETS = ("0", "1", "2", "3", "5", "10", "15", "+Inf")  # frames, upper bounds
 
 
@@ -68,12 +69,18 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):
-        distances = pb_utils.get_input_tensor_by_name(request, "DISTANCES").as_numpy()
+        distances = _input(request, "DISTANCES")
+        tracks = _input(request, "TRACKS")
         try:
             parameters = json.loads(request.parameters() or "{}")
             scope = _scope(parameters)
-            results = [sync_metrics(chunk) for chunk in distances]
-            segments = _segments(parameters, distances)
+            results = [
+                sync_metrics(
+                    rows, None if tracks is None else tracks[item], resample=scope != "chunk"
+                )
+                for item, rows in enumerate(distances)
+            ]
+            segments = _segments(parameters, distances, tracks)
         except ValueError as error:
             return pb_utils.InferenceResponse(
                 error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
@@ -86,31 +93,57 @@ class TritonPythonModel:
             )
         for result in results:
             self._counters.count(scope, result)
-        offsets, confidences, minima, frame_confidences = zip(*results, strict=True)
+        resampled = [] if scope == "chunk" else _resampled(results)
         return pb_utils.InferenceResponse(
             [
-                pb_utils.Tensor("OFFSET", np.array(offsets, np.int32)[:, None]),
-                pb_utils.Tensor("CONFIDENCE", np.array(confidences, np.float32)[:, None]),
-                pb_utils.Tensor("MIN_DISTANCE", np.array(minima, np.float32)[:, None]),
-                pb_utils.Tensor("FRAME_CONFIDENCE", np.stack(frame_confidences)),
+                _tensor("OFFSET", np.int32, [[result.offset] for result in results]),
+                _tensor("CONFIDENCE", np.float32, [[result.confidence] for result in results]),
+                _tensor("MIN_DISTANCE", np.float32, [[result.min_distance] for result in results]),
+                _tensor("FRAME_CONFIDENCE", np.float32, [r.frame_confidence for r in results]),
+                *resampled,
                 *segments,
             ]
         )
 
 
-def _segments(parameters, distances):
+def _resampled(results):
+    """The tensors of what is drawn again, which chunks go without."""
+    tracks = max(len(result.track_weights) for result in results)
+    weights = [np.pad(r.track_weights, (0, tracks - len(r.track_weights))) for r in results]
+    return [
+        _tensor("AGREEMENT", np.float32, [[result.agreement] for result in results]),
+        _tensor("OFFSET_INTERVAL", np.float32, [result.offset_interval for result in results]),
+        _tensor("MEAN_DISTANCES", np.float32, [result.mean_distances for result in results]),
+        _tensor("TRACK_WEIGHTS", np.float32, weights),
+    ]
+
+
+def _segments(parameters, distances, tracks):
     """The tensors about segments, for requests that ask for them."""
     if "segment_windows" not in parameters:
         return []
+    if tracks is not None:
+        raise ValueError("segment_windows goes with the rows of one track, not with TRACKS")
     windows = int(parameters["segment_windows"])
-    starts, offsets, confidences = np.transpose(
-        [segment_metrics(chunk, windows) for chunk in distances], (2, 0, 1)
+    starts, offsets, confidences, agreements = np.transpose(
+        [segment_metrics(rows, windows) for rows in distances], (2, 0, 1)
     )
     return [
-        pb_utils.Tensor("SEGMENT_START", starts.astype(np.int32)),
-        pb_utils.Tensor("SEGMENT_OFFSET", offsets.astype(np.int32)),
-        pb_utils.Tensor("SEGMENT_CONFIDENCE", confidences.astype(np.float32)),
+        _tensor("SEGMENT_START", np.int32, starts),
+        _tensor("SEGMENT_OFFSET", np.int32, offsets),
+        _tensor("SEGMENT_CONFIDENCE", np.float32, confidences),
+        _tensor("SEGMENT_AGREEMENT", np.float32, agreements),
     ]
+
+
+def _input(request, name):
+    """A tensor of the request; None for an optional one that it does not have."""
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return None if tensor is None else tensor.as_numpy()
+
+
+def _tensor(name, kind, values):
+    return pb_utils.Tensor(name, np.array(values, kind))
 
 
 def _scope(parameters):
