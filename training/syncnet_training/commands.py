@@ -163,6 +163,12 @@ def evaluate(
         int, typer.Option(min=0, help="Of the synthetic clips; choose one not trained on.")
     ] = 777_000,
     vshift: Annotated[int, typer.Option(min=1, help="Frames searched to each side.")] = 15,
+    others: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Other clips whose audio each clip is tried with; all by default."
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -189,6 +195,7 @@ def evaluate(
             seed=seed,
             max_shift=_EVALUATION_MARGIN,
             vshift=vshift,
+            others=others,
         )
         _output(report.to_dict(), _synthetic_table(report), as_json)
 
@@ -279,12 +286,24 @@ def _output(data: Any, table: Table, as_json: bool) -> None:
 
 def _synthetic_table(report: "SyntheticReport") -> Table:
     total = len(report.clips)
+    from syncnet_training.evaluate import AGREEING
+
     table = Table(
         title=f"{report.exact} of {total} exact, {report.within_one} within 1 frame; "
         f"{report.wrong_audio_below_all:.1%} of {report.wrong_audio_pairs} pairs with the wrong "
-        "audio are less sure than every clip in sync",
+        f"audio are less sure than every clip in sync; agreement of at least {AGREEING:.0%}: "
+        f"{report.agreeing:.1%} of the clips, {report.wrong_audio_agreeing:.1%} of those pairs",
     )
-    for name in ("clip", "shift", "found", "confidence", "min distance", "wrong audio, highest"):
+    for name in (
+        "clip",
+        "shift",
+        "found",
+        "confidence",
+        "agreement",
+        "min distance",
+        "wrong audio, highest confidence",
+        "and agreement",
+    ):
         table.add_column(name, justify="left" if name == "clip" else "right")
     for clip in report.clips:
         table.add_row(
@@ -292,8 +311,10 @@ def _synthetic_table(report: "SyntheticReport") -> Table:
             str(clip.shift),
             str(clip.offset),
             f"{clip.confidence:.2f}",
+            f"{clip.agreement:.0%}",
             f"{clip.min_distance:.2f}",
             f"{clip.wrong_audio_confidence:.2f}",
+            f"{clip.wrong_audio_agreement:.0%}",
         )
     return table
 

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 _BATCH_WINDOWS = 32  # video windows embedded at once
+AGREEING = 0.9  # from where on the client trusts an offset
 _EXACT_ENOUGH = 1  # frames that an offset may be off and still follows
 
 
@@ -64,7 +65,9 @@ class SyntheticClip:
     offset: int  # found, frames
     confidence: float
     min_distance: float
-    wrong_audio_confidence: float  # the highest with the audio of any other clip
+    agreement: float
+    wrong_audio_confidence: float  # the highest with the audio of another clip
+    wrong_audio_agreement: float  # the highest with the audio of another clip
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class SyntheticReport:
     wrong_audio_pairs: int  # pairs of a video and another clip's audio
     wrong_audio_below_all: float  # share of those with less confidence than every clip in sync
     wrong_audio_below: float  # share of (such pair, clip in sync) with less confidence
+    agreeing: float  # share of clips in sync with an agreement of at least 0.9
+    wrong_audio_agreeing: float  # share of such pairs with that
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON."""
@@ -109,13 +114,15 @@ def evaluate_synthetic(
     seed: int = 0,
     max_shift: int = 10,
     vshift: int = 15,
+    others: int | None = None,
 ) -> SyntheticReport:
-    """Impose a random shift on each clip and find it; then try every clip with all other audio.
+    """Impose a random shift on each clip and find it; then try every clip with other audio.
 
     Args:
         network: in eval mode.
         clips: in sync, all of one length, at least two.
-        seed: draws the shifts.
+        seed: draws the shifts, and the others.
+        others: how many other clips' audio each clip is tried with; None for all.
 
     Raises:
         DatasetError: fewer than two clips, or they are too short.
@@ -132,18 +139,27 @@ def evaluate_synthetic(
 
     own = [_metrics(*pair, vshift) for pair in embedded]
     confidences = np.array([metrics.confidence for metrics in own])
-    wrong = np.full((len(own), len(own)), -np.inf)
+    count = len(own) - 1 if others is None else min(others, len(own) - 1)
+    wrong = np.empty((len(own), count, 2))  # confidence and agreement
     for row, (video, _) in enumerate(embedded):
-        for column, (_, audio) in enumerate(embedded):
-            if row != column:
-                wrong[row, column] = _metrics(video, audio, vshift).confidence
-    pairs = wrong[~np.eye(len(own), dtype=bool)]
+        for place, column in enumerate(
+            rng.permutation(np.delete(np.arange(len(own)), row))[:count]
+        ):
+            metrics = _metrics(video, embedded[column][1], vshift)
+            wrong[row, place] = metrics.confidence, metrics.agreement
+    pairs = wrong[:, :, 0].ravel()
     errors = np.array([abs(m.offset - s) for m, s in zip(own, shifts, strict=True)])
     return SyntheticReport(
         vshift=vshift,
         clips=[
             SyntheticClip(
-                name, shift, m.offset, m.confidence, m.min_distance, float(wrong[row].max())
+                name,
+                shift,
+                m.offset,
+                m.confidence,
+                m.min_distance,
+                m.agreement,
+                *(float(highest) for highest in wrong[row].max(axis=0)),
             )
             for row, (name, shift, m) in enumerate(zip(names, shifts, own, strict=True))
         ],
@@ -152,6 +168,8 @@ def evaluate_synthetic(
         wrong_audio_pairs=len(pairs),
         wrong_audio_below_all=float((pairs < confidences.min()).mean()),
         wrong_audio_below=float((pairs[:, None] < confidences).mean()),
+        agreeing=float(np.mean([m.agreement >= AGREEING for m in own])),
+        wrong_audio_agreeing=float((wrong[:, :, 1] >= AGREEING).mean()),
     )
 
 
