@@ -20,7 +20,14 @@ from benchmarks.setup import FASTEST, FullSize, serve, write_clip
 from syncnet_client import GrpcOptions, SyncNetClient
 from syncnet_client.chunks import Chunk
 from syncnet_client.contract import FRAMES_PER_SECOND
-from syncnet_client.transport.base import ChunkAnswer, ChunkStream, Metrics, Scope, Transport
+from syncnet_client.transport.base import (
+    ChunkAnswer,
+    ChunkStream,
+    Metrics,
+    Scope,
+    Transport,
+    Weights,
+)
 from syncnet_client.transport.grpc import GrpcTransport
 
 CLIENTS = (1, 2, 4, 8)
@@ -83,8 +90,15 @@ class _ClockedTransport:
     def open_stream(self) -> ChunkStream:
         return _ClockedStream(self._transport.open_stream(), self.chunk_s)
 
-    def measure(self, distances: Any, scope: Scope, *, segment_windows: int = 0) -> Metrics:
-        return self._transport.measure(distances, scope, segment_windows=segment_windows)
+    def weights(self, version: str) -> Weights:
+        return self._transport.weights(version)
+
+    def measure(
+        self, distances: Any, scope: Scope, *, tracks: Any = None, segment_windows: int = 0
+    ) -> Metrics:
+        return self._transport.measure(
+            distances, scope, tracks=tracks, segment_windows=segment_windows
+        )
 
     def close(self) -> None:
         self._transport.close()

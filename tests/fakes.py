@@ -23,7 +23,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
 from syncnet_client.chunks import Chunk
-from syncnet_client.transport.base import ChunkAnswer, Metrics, SegmentMetrics
+from syncnet_client.transport.base import ChunkAnswer, Metrics, SegmentMetrics, Weights
 from syncnet_server import default_model_repository, load_model_module
 
 mfcc_windows = load_model_module(default_model_repository(), "mfcc").mfcc_windows
@@ -231,15 +231,20 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
                 context.abort(fault.code, fault.sentence)
             return self._chunk_answer(request)
         self.scopes.append(request.parameters["scope"].string_param)
-        distances = self._inputs(request)["DISTANCES"][0]
-        metrics = sync_metrics(distances)
+        inputs = self._inputs(request)
+        distances = inputs["DISTANCES"][0]
+        tracks = inputs["TRACKS"][0] if "TRACKS" in inputs else None
+        metrics = sync_metrics(distances, tracks)
         segments = {}
         if size := request.parameters["segment_windows"].int64_param:
-            starts, offsets, confidences = zip(*segment_metrics(distances, size), strict=True)
+            starts, offsets, confidences, agreements = zip(
+                *segment_metrics(distances, size), strict=True
+            )
             segments = {
                 "SEGMENT_START": np.array([starts], np.int32),
                 "SEGMENT_OFFSET": np.array([offsets], np.int32),
                 "SEGMENT_CONFIDENCE": np.array([confidences], np.float32),
+                "SEGMENT_AGREEMENT": np.array([agreements], np.float32),
             }
         return _response(
             request,
@@ -248,6 +253,10 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             CONFIDENCE=np.array([[metrics.confidence]], np.float32),
             MIN_DISTANCE=np.array([[metrics.min_distance]], np.float32),
             FRAME_CONFIDENCE=metrics.frame_confidence[None],
+            AGREEMENT=np.array([[metrics.agreement]], np.float32),
+            OFFSET_INTERVAL=np.array([metrics.offset_interval], np.float32),
+            MEAN_DISTANCES=metrics.mean_distances[None].astype(np.float32),
+            TRACK_WEIGHTS=metrics.track_weights[None].astype(np.float32),
         )
 
     def ModelStreamInfer(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
@@ -336,6 +345,7 @@ class WrittenTransport:
     def __init__(self, vshift: int = 10) -> None:
         self.vshift = vshift
         self.versions = {"video_tower": "1", "audio_tower": "1"}
+        self.described: dict[str, Weights] = {}  # by version
         self.readiness: list[Exception] = []  # raised by check_ready, one after the other
         self.checks = 0
         self.open_streams = 0
@@ -355,12 +365,23 @@ class WrittenTransport:
         self.open_streams += 1
         return WrittenStream(self)
 
-    def measure(self, distances: np.ndarray, scope: str, *, segment_windows: int = 0) -> Metrics:
-        assert scope in ("clip", "chunk")
+    def weights(self, version: str) -> Weights:
+        return self.described.get(version, Weights())
+
+    def measure(
+        self,
+        distances: np.ndarray,
+        scope: str,
+        *,
+        tracks: np.ndarray | None = None,
+        segment_windows: int = 0,
+    ) -> Metrics:
+        assert scope in ("clip", "track")
         self.requests += 1
         segments = segment_metrics(distances, segment_windows) if segment_windows else []
         return Metrics(
-            *sync_metrics(distances), segments=tuple(SegmentMetrics(*each) for each in segments)
+            *sync_metrics(distances, tracks),
+            segments=tuple(SegmentMetrics(*each) for each in segments),
         )
 
     def close(self) -> None:

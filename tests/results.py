@@ -23,6 +23,8 @@ def result_of(
         track=0,
         first_frame=0,
         offset_frames=offset,
+        offset_interval=(offset - 0.25, offset + 0.25),
+        agreement=0.98,
         confidence=4.25,
         min_distance=6.5,
         mean_distances=mean,

@@ -20,7 +20,7 @@ from syncnet_client.scoring.result import SyncResult
 
 def with_drift(result: SyncResult) -> SyncResult:
     windows = tuple(
-        Segment(10.0 * k, 10.0 * k + 10, 3, 120.0 + k, 4.0, trusted=k != 1) for k in range(3)
+        Segment(10.0 * k, 10.0 * k + 10, 3, 120.0 + k, 4.0, 0.95, trusted=k != 1) for k in range(3)
     )
     drift = Drift("constant", 10.0, windows, None, None, "the offset stays the same")
     return replace(result, tracks=(replace(result.speaker, drift=drift),))
@@ -36,7 +36,9 @@ def test_a_figure_says_what_was_found(tmp_path: Path) -> None:
     plot_result(result_of("clips/take $1 & 2.mp4", windows=200), path)
     text = words(path)
     assert "take $1 &amp; 2.mp4" in text
-    assert "the audio is 120 ms ahead of the video, confidence 4.25, not to be trusted" in text
+    assert "the offset is unknown (+120 ms measured), agreement 98%, confidence 4.25" in text
+    assert "not to be trusted" in text
+    assert "95 % of the draws" in text
     assert "offset +3 frames" in text
     assert "median of 9 windows" in text
     assert "segments of 10 s" not in text

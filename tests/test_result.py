@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import medfilt
 
-from syncnet_client.scoring.curves import median_filter, subframe_offset
+from syncnet_client.scoring.curves import median_filter, offset_in_words, subframe_offset
 from syncnet_client.scoring.drift import Drift, DriftKind, Segment, analyse_drift
-from syncnet_client.scoring.result import SyncResult, TrackResult, offset_in_words
+from syncnet_client.scoring.result import ClipAnswer, SyncResult, TrackResult
 from syncnet_client.scoring.verdict import Evidence, ReasonCode, audible, judge
+from syncnet_client.transport.base import Weights
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_subframe_offset_needs_a_minimum_between_neighbours():
 
 def segments_of(offsets_ms: list[float], untrusted: tuple[int, ...] = ()) -> list[Segment]:
     return [
-        Segment(10.0 * i, 10.0 * (i + 1), round(ms / 40), ms, 6.0, i not in untrusted)
+        Segment(10.0 * i, 10.0 * (i + 1), round(ms / 40), ms, 6.0, 1.0, i not in untrusted)
         for i, ms in enumerate(offsets_ms)
     ]
 
@@ -105,6 +106,7 @@ def test_windows_that_cannot_be_trusted_do_not_count():
 GOOD = Evidence(
     offset=3,
     vshift=10,
+    agreement=1.0,
     confidence=6.0,
     windows=200,
     audible=0.8,
@@ -123,8 +125,27 @@ def test_good_evidence_is_trusted():
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
-        ({"confidence": 0.7}, "low_confidence", "confidence 0.70 is below 2"),
-        ({"offset": -10}, "edge_of_range", "edge of the searched 10 frames"),
+        (
+            {"agreement": 0.432},
+            "low_agreement",
+            "within +-10 frames no offset stands out: 43% of the draws agree, 90% are asked for "
+            "(try --vshift 25, other weights, or the other face)",
+        ),
+        (
+            {"agreement": 0.432, "vshift": 50},
+            "low_agreement",
+            "90% are asked for (other weights, or the other face)",
+        ),
+        (
+            {"offset": -10},
+            "edge_of_range",
+            "edge of the searched +-10 frames; the true one may lie beyond (try --vshift 25)",
+        ),
+        (
+            {"contradiction": "the faces differ: +0 ms, +200 ms"},
+            "offset_changes",
+            "no single offset fits: the faces differ: +0 ms, +200 ms",
+        ),
         ({"audible": 0.02}, "silence", "sound in only 2% of the time"),
         ({"windows": 12}, "too_short", "only 0.5 s can be compared"),
         ({"detected": 0.3}, "face_lost", "found on only 30%"),
@@ -145,8 +166,21 @@ def test_each_doubt_has_its_reason(changes, code, words):
 
 
 def test_all_doubts_are_told():
-    verdict = judge(dataclasses.replace(GOOD, confidence=0.1, windows=3, offset=10))
-    assert {r.code for r in verdict.reasons} == {"low_confidence", "too_short", "edge_of_range"}
+    verdict = judge(dataclasses.replace(GOOD, agreement=0.1, audible=0.0, offset=10))
+    assert {r.code for r in verdict.reasons} == {"low_agreement", "silence", "edge_of_range"}
+
+
+def test_a_confidence_can_be_asked_for() -> None:
+    modest = dataclasses.replace(GOOD, confidence=0.7)
+    assert judge(modest).trusted
+    (reason,) = judge(modest, min_confidence=2).reasons
+    assert reason.code == "low_confidence"
+    assert reason.text == "confidence 0.70 is below 2, which is asked for"
+
+
+def test_more_or_less_agreement_can_be_asked_for() -> None:
+    assert not judge(dataclasses.replace(GOOD, agreement=0.95), min_agreement=0.96).trusted
+    assert judge(dataclasses.replace(GOOD, agreement=0.6), min_agreement=0.5).trusted
 
 
 @pytest.mark.parametrize("kind", ["constant", "unknown"])
@@ -167,31 +201,33 @@ def test_silence_is_below_minus_55_decibels():
     assert audible(samples).tolist() == [True, False, False]
 
 
-def make_track(number: int, confidence: float) -> TrackResult:
+def make_track(number: int, agreement: float) -> TrackResult:
     random = np.random.default_rng(number)
     distances = random.uniform(5, 15, (40, 21)).astype(np.float32)
     return TrackResult(
         track=number,
         first_frame=0,
         offset_frames=3,
-        confidence=confidence,
+        offset_interval=(2.75, 3.5),
+        agreement=agreement,
+        confidence=6.25,
         min_distance=5.5,
         mean_distances=distances.mean(axis=0),
         distances=distances,
-        frame_confidence=random.normal(confidence, 1, 40).astype(np.float32),
+        frame_confidence=random.normal(6, 1, 40).astype(np.float32),
         times=np.arange(40) / 25 + 0.1,
         frame_times=np.arange(45) / 25,
         boxes=np.tile(np.array([[10, 20, 224, 224]], np.float32), (45, 1)),
         detected=np.ones(45, np.bool_),
         drift=analyse_drift(segments_of([0, 20, 40, 60, 80]), 10.0),
-        verdict=judge(dataclasses.replace(GOOD, confidence=confidence)),
+        verdict=judge(dataclasses.replace(GOOD, agreement=agreement)),
     )
 
 
 def test_json_object_survives_json_and_has_the_promised_keys():
     result = SyncResult(
         clip="a.mp4",
-        tracks=(make_track(1, 6.25), make_track(0, 1.5)),
+        tracks=(make_track(1, 0.95), make_track(0, 0.3)),
         frames=45,
         audio_samples=45 * 640,
         vshift=10,
@@ -204,6 +240,8 @@ def test_json_object_survives_json_and_has_the_promised_keys():
     assert data["offset_frames"] == 3
     assert data["offset_ms"] == 120
     assert data["meaning"] == "the audio is 120 ms ahead of the video"
+    assert data["offset_interval_ms"] == [110, 140]
+    assert data["agreement"] == 0.95
     assert data["confidence"] == data["lse_c"] == 6.25
     assert data["min_distance"] == data["lse_d"] == 5.5
     assert data["track"] == 1
@@ -220,7 +258,45 @@ def test_json_object_survives_json_and_has_the_promised_keys():
     assert data["drift"]["kind"] == "drift"
     assert data["verdict"] == {"trusted": True, "reasons": []}
     other = data["other_tracks"][0]["verdict"]
-    assert [reason["code"] for reason in other["reasons"]] == ["low_confidence"]
+    assert [reason["code"] for reason in other["reasons"]] == ["low_agreement"]
+    assert data["other_tracks"][0]["meaning"] == "the offset is unknown (+120 ms measured)"
+
+
+def answer_of(track: TrackResult, **changes: Any) -> ClipAnswer:
+    """What a clip says that says what one of its faces says, but for the changes."""
+    answer = SyncResult("", (track,), 45, 28_800, 10, {}).answer
+    return dataclasses.replace(answer, track_weights={0: 0.25, 1: 0.75}, **changes)
+
+
+def test_a_clip_of_several_faces_is_what_they_say_together() -> None:
+    speaker, other = make_track(1, 0.95), make_track(0, 0.3)
+    together = answer_of(other, offset_frames=-2, agreement=0.4)
+    result = SyncResult("a.mp4", (speaker, other), 45, 28_800, 10, {}, several=together)
+    assert (result.offset_ms, result.agreement) == (-80, 0.4)
+    assert not result.verdict.trusted
+    data = result.to_dict()
+    assert (data["offset_ms"], data["agreement"], data["verdict"]["trusted"]) == (-80, 0.4, False)
+    assert data["meaning"] == "the offset is unknown (-80 ms measured)"
+    assert (data["track"], data["speaker"]["offset_frames"]) == (1, 3)
+    assert data["speaker"]["verdict"]["trusted"]
+    assert data["track_weights"] == [0.75, 0.25]
+
+
+def test_the_known_error_of_the_weights_stands_beside_the_offset() -> None:
+    weights = Weights("v1", "synthetic faces", 120)
+    track = make_track(0, 1.0)
+    result = SyncResult("a.mp4", (track,), 45, 28_800, 10, {}, weights=weights)
+    assert result.meaning == (
+        "the audio is 120 ms ahead of the video (+-120 ms: weights trained on synthetic faces)"
+    )
+    assert result.meaning in result.headline
+    assert result.to_dict()["weights"] == {
+        "name": "v1",
+        "trained_on": "synthetic faces",
+        "offset_error_ms": 120,
+    }
+    assert Weights("v1", "", 80).error_in_words == "+-80 ms: weights v1"
+    assert Weights("official", "films").error_in_words == ""
 
 
 def keys_of(value: object) -> set[str]:
@@ -234,7 +310,7 @@ def keys_of(value: object) -> set[str]:
 def test_every_key_and_code_is_documented():
     text = (Path(__file__).resolve().parents[1] / "docs" / "json.md").read_text()
     documented = set(re.findall(r"`(\w+)`", text))
-    tracks = (make_track(0, 6.0), make_track(1, 0.5))
+    tracks = (make_track(0, 1.0), make_track(1, 0.5))
     data = SyncResult("a", tracks, 45, 28_800, 10, {"video_tower": "1"}).to_dict()
     assert keys_of(data) <= documented
     assert set(get_args(ReasonCode)) | set(get_args(DriftKind)) <= documented

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         WatchKeywords,
         WatchOptions,
     )
-    from syncnet_client.scoring.result import SyncResult, TrackResult
+    from syncnet_client.scoring.result import ClipAnswer, SyncResult, TrackResult
     from syncnet_client.scoring.verdict import Reason, ReasonCode, Verdict
     from syncnet_client.transport.base import (
         ChunkAnswer,
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         Scope,
         SegmentMetrics,
         Transport,
+        Weights,
     )
     from syncnet_client.transport.grpc import GrpcOptions, GrpcTransport
 
@@ -69,6 +70,7 @@ __all__ = [
     "Chunk",
     "ChunkAnswer",
     "ChunkStream",
+    "ClipAnswer",
     "ClipCrashedError",
     "ClipTooShortError",
     "CropMode",
@@ -112,6 +114,7 @@ __all__ = [
     "Verdict",
     "WatchKeywords",
     "WatchOptions",
+    "Weights",
 ]
 
 # Where each name that is not an error is defined.
@@ -137,6 +140,7 @@ _MODULES = {
     "ScoreOptions": "scoring.options",
     "WatchKeywords": "scoring.options",
     "WatchOptions": "scoring.options",
+    "ClipAnswer": "scoring.result",
     "SyncResult": "scoring.result",
     "TrackResult": "scoring.result",
     "Reason": "scoring.verdict",
@@ -148,6 +152,7 @@ _MODULES = {
     "Scope": "transport.base",
     "SegmentMetrics": "transport.base",
     "Transport": "transport.base",
+    "Weights": "transport.base",
     "GrpcOptions": "transport.grpc",
     "GrpcTransport": "transport.grpc",
 }

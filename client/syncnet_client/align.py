@@ -64,16 +64,24 @@ def align(
         clip: the file to put in sync.
         output: the file to write, MP4, MOV, MKV or WebM by its suffix; may be ``clip`` itself.
         score: measures a file and gives the result the name that is its second argument.
-        force: write although the measurement before cannot be trusted or the one after differs.
+        force: write although the measurement before cannot be trusted or lies within the error of
+            the weights, or the one after differs.
         overwrite: replace ``output`` if it exists.
 
     Raises:
         UsageError: ``output`` cannot be written.
-        UntrustedError: the clip's offset is not trusted, or the copy is not in sync.
+        UntrustedError: the clip's offset is not trusted, or within the known error of the weights,
+            or the copy is not in sync.
         MediaError: the clip cannot be read or does not fit the container.
     """
     check_output(clip, output, overwrite=overwrite)
     before = score(clip, str(clip))
+    error_ms = before.weights.offset_error_ms
+    if before.verdict.trusted and abs(before.offset_ms) <= error_ms and not force:
+        raise UntrustedError(
+            f"{clip}: the offset of {before.offset_ms} ms is within the error of the weights "
+            f"({before.weights.error_in_words}); pass --force to move the audio all the same"
+        )
     if not (before.verdict.trusted or force):
         reasons = "; ".join(reason.text for reason in before.verdict.reasons)
         raise UntrustedError(

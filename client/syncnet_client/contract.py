@@ -42,8 +42,11 @@ class Family:
         video_embeddings, audio_embeddings: the towers' outputs.
         distances: the ensemble's output, and the input of `metrics`.
         offset, confidence, min_distance, frame_confidence: outputs of `metrics`.
-        segment_start, segment_offset, segment_confidence: outputs of `metrics` where a request
-            asks about the segments of a clip, too.
+        tracks: input of `metrics`, the face that each row is of.
+        agreement, offset_interval, mean_distances, track_weights: outputs of `metrics` about
+            tracks and clips.
+        segment_start, segment_offset, segment_confidence, segment_agreement: outputs of `metrics`
+            where a request asks about the segments of a track, too.
         frames_per_second: of the video.
         sample_rate: of the audio, in Hz.
         frame_size: both sides of a frame in pixels.
@@ -66,9 +69,15 @@ class Family:
     confidence: str = "CONFIDENCE"
     min_distance: str = "MIN_DISTANCE"
     frame_confidence: str = "FRAME_CONFIDENCE"
+    tracks: str = "TRACKS"
+    agreement: str = "AGREEMENT"
+    offset_interval: str = "OFFSET_INTERVAL"
+    mean_distances: str = "MEAN_DISTANCES"
+    track_weights: str = "TRACK_WEIGHTS"
     segment_start: str = "SEGMENT_START"
     segment_offset: str = "SEGMENT_OFFSET"
     segment_confidence: str = "SEGMENT_CONFIDENCE"
+    segment_agreement: str = "SEGMENT_AGREEMENT"
     frames_per_second: int = FRAMES_PER_SECOND
     sample_rate: int = SAMPLE_RATE
     frame_size: int = FRAME_SIZE

@@ -40,8 +40,8 @@ def align(
     """Write a copy of CLIP whose audio is in sync.
 
     The clip is measured, its audio is moved by time stamps alone (no packet is decoded or changed),
-    and the copy is measured too. Nothing is written if the first offset is not trusted, or if
-    the copy is not in sync.
+    and the copy is measured too. Nothing is written if the first offset is not trusted or lies
+    within the known error of the weights, or if the copy is not in sync.
     """
     from syncnet_client.align import align as align_clip
     from syncnet_client.commands.meter import ClipMeter
@@ -61,7 +61,7 @@ def align(
 
 def _print(alignment: Alignment) -> None:
     for label, result in (("before", alignment.before), ("after", alignment.after)):
-        print(f"{label + ':':<8} {result.clip}: {result.speaker.headline}")
+        print(f"{label + ':':<8} {result.clip}: {result.headline}")
     moves = {"audio": alignment.moves.audio, "video": alignment.moves.others}
     moved = [f"{name} {float(by * 1000):+g} ms" for name, by in moves.items() if by]
     print(f"{'moved:':<8} {', '.join(moved) or 'nothing'}")

@@ -112,7 +112,12 @@ def _print(record: Record, *, as_json: bool) -> None:
         print(record.to_json(), flush=True)
     elif record.result is not None:
         result = record.result
-        words = headline(result["meaning"], result["confidence"], result["verdict"]["trusted"])
+        words = headline(
+            result["meaning"],
+            result["agreement"],
+            result["confidence"],
+            result["verdict"]["trusted"],
+        )
         print(f"{record.clip}: {words}", flush=True)
     if record.error is not None:
         print(one_line("syncnet-client", record.error), file=sys.stderr)

@@ -68,6 +68,7 @@ def _line(update: Update) -> str:
     if update.measurement is None:
         return f"{clock}  {update.meaning}"
     verdict = update.verdict
-    words = headline(update.meaning, update.measurement.confidence, verdict.trusted)
+    found = update.measurement
+    words = headline(update.meaning, found.agreement, found.confidence, verdict.trusted)
     codes = ", ".join(reason.code for reason in verdict.reasons)
     return f"{clock}  {words}" if verdict.trusted else f"{clock}  {words}: {codes}"

@@ -23,6 +23,7 @@ from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLES_PER_FRAME, WINDOW
 from syncnet_client.errors import MediaError, UsageError
 from syncnet_client.files import located, replacing
 from syncnet_client.media import open_media
+from syncnet_client.scoring.curves import FULL_CONFIDENCE
 from syncnet_client.scoring.result import SyncResult, TrackResult
 
 __all__ = ["OVERLAY_SUFFIXES", "check_overlay", "write_overlay"]
@@ -188,7 +189,8 @@ class _Painter:
         self._result = result
         self._curves = [track.frame_confidence_median for track in result.tracks]
         confidence = self._curves[0]
-        self._low, self._high = min(0.0, float(confidence.min())), float(confidence.max())
+        self._low = min(0.0, float(confidence.min()))
+        self._high = max(FULL_CONFIDENCE, float(confidence.max()))
 
     def scaled(self, image: Image) -> Image:
         """The picture in the size of the overlay."""
@@ -224,13 +226,14 @@ class _Painter:
             self._text(canvas, f"{confidence:.1f}", corner, color)
 
     def _headline(self, canvas: Image, index: int) -> None:
-        speaker = self._result.speaker
+        result = self._result
         now = self._confidence(0, index)
         running = "-" if now is None else f"{now:.1f}"
-        text = f"confidence {running} now, {speaker.confidence:.1f} in all"
+        text = f"confidence {running} now, {result.confidence:.1f} in all, "
+        text += f"agreement {result.agreement:.0%}"
         baseline = self._height + round(self._strip * 0.42)
         self._text(canvas, text, (self._thick(6), baseline), ORANGE)
-        self._text(canvas, speaker.meaning, (self._thick(6), self._top(1) - self._thick(5)), WHITE)
+        self._text(canvas, result.meaning, (self._thick(6), self._top(1) - self._thick(5)), WHITE)
 
     def _waveform(self, canvas: Image, index: int, peaks: list[npt.NDArray[np.float32]]) -> None:
         middle = (self._top(1) + self._top(2)) // 2
@@ -263,6 +266,8 @@ class _Painter:
 
     def _text(self, canvas: Image, text: str, corner: tuple[int, int], color: RGB) -> None:
         font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * self._unit
+        (width, _), _ = cv2.getTextSize(text, font, size, self._thick(1))
+        size *= min(1.0, (self._width - corner[0]) / max(width, 1))  # long lines get smaller
         cv2.putText(canvas, text, corner, font, size, DARK, self._thick(3), cv2.LINE_AA)
         cv2.putText(canvas, text, corner, font, size, color, self._thick(1), cv2.LINE_AA)
 

@@ -15,7 +15,7 @@ from syncnet_client.contract import FRAME_MS
 from syncnet_client.errors import SyncNetError, UsageError
 from syncnet_client.extras import require
 from syncnet_client.files import replacing
-from syncnet_client.scoring.result import SyncResult, TrackResult
+from syncnet_client.scoring.result import SyncResult
 
 __all__ = ["PLOT_SUFFIXES", "check_plot", "plot_result"]
 
@@ -55,7 +55,9 @@ def check_plot(path: Path) -> None:
 
 
 def plot_result(result: SyncResult, path: Path) -> None:
-    """Draw the speaker's curves to a PNG, PDF or SVG file, which is replaced if it exists.
+    """Draw the clip's distances and the speaker's curves to a PNG, PDF or SVG file.
+
+    The file is replaced if it exists.
 
     Raises:
         UsageError: the suffix is unknown, or the folder does not exist.
@@ -75,7 +77,7 @@ def plot_result(result: SyncResult, path: Path) -> None:
         for draw, axes in zip(
             panels, figure.subplots(len(panels), squeeze=False)[:, 0], strict=True
         ):
-            draw(speaker, axes)
+            draw(result, axes)
             axes.grid(color="#dddddd", linewidth=0.6)
             axes.set_axisbelow(True)
         try:
@@ -88,26 +90,30 @@ def plot_result(result: SyncResult, path: Path) -> None:
 def _title(result: SyncResult) -> str:
     # A dollar sign would begin a formula.
     name = Path(result.clip).name.replace("$", r"\$")
-    return f"{name}\n{result.speaker.headline}"
+    return f"{name}\n{result.headline}"
 
 
-def _distances(track: TrackResult, axes: Any) -> None:
-    vshift = len(track.mean_distances) // 2
+def _distances(result: SyncResult, axes: Any) -> None:
+    track = result.speaker
+    answer = result.answer
+    vshift = result.vshift
     offsets = np.arange(-vshift, vshift + 1)
     # Column s of the distances is the offset vshift - s.
-    mean = track.mean_distances[::-1]
+    mean = answer.mean_distances[::-1]
     low, high = np.percentile(track.distances[:, ::-1], [25, 75], axis=0)
     median = float(np.median(mean))
-    best = track.offset_frames
+    best = answer.offset_frames
 
+    axes.axvspan(*answer.offset_interval, color=VERMILION, alpha=0.12, linewidth=0,
+                 label="95 % of the draws")  # fmt: skip
     axes.fill_between(offsets, low, high, color=BLUE, alpha=0.15, linewidth=0,
                       label="middle half of the windows")  # fmt: skip
     axes.plot(offsets, mean, color=BLUE, marker="o", markersize=3, label="mean")
     axes.axhline(median, color=GREY, linestyle="--", linewidth=1, label="median of the means")
-    axes.plot(best, track.min_distance, marker="D", markersize=6, color=VERMILION,
+    axes.plot(best, answer.min_distance, marker="D", markersize=6, color=VERMILION,
               linestyle="none", label=f"offset {best:+d} frames")  # fmt: skip
     axes.annotate(
-        "", (best, median), (best, track.min_distance),
+        "", (best, median), (best, answer.min_distance),
         arrowprops={"arrowstyle": "<->", "color": VERMILION, "linewidth": 1},
     )  # fmt: skip
     axes.set_title("Distance of video to audio at every offset (the arrow is the confidence)")
@@ -118,7 +124,8 @@ def _distances(track: TrackResult, axes: Any) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
 
 
-def _confidence(track: TrackResult, axes: Any) -> None:
+def _confidence(result: SyncResult, axes: Any) -> None:
+    track = result.speaker
     axes.plot(track.times, track.frame_confidence, color=LIGHT, linewidth=0.6,
               label="each window")  # fmt: skip
     axes.plot(track.times, track.frame_confidence_median, color=BLUE,
@@ -132,7 +139,8 @@ def _confidence(track: TrackResult, axes: Any) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
 
 
-def _offsets(track: TrackResult, axes: Any) -> None:
+def _offsets(result: SyncResult, axes: Any) -> None:
+    track = result.speaker
     assert track.drift is not None
     for trusted, face, label in ((True, BLUE, "trusted"), (False, "white", "not trusted")):
         segments = [each for each in track.drift.segments if each.trusted is trusted]
@@ -141,7 +149,7 @@ def _offsets(track: TrackResult, axes: Any) -> None:
             axes.plot(middles, [segment.offset_ms for segment in segments], marker="o",
                       markersize=5, color=BLUE, markerfacecolor=face, linestyle="none",
                       label=label)  # fmt: skip
-    axes.axhline(track.offset_ms, color=VERMILION, linestyle="--", linewidth=1, label="whole clip")
+    axes.axhline(result.offset_ms, color=VERMILION, linestyle="--", linewidth=1, label="whole clip")
     low, high = axes.get_ylim()
     room = max(0.0, 3 * FRAME_MS - (high - low)) / 2  # a steady offset should look steady
     axes.set_ylim(low - room, high + room)

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from syncnet_client.scoring.result import SyncResult, TrackResult
+from syncnet_client.scoring.curves import FULL_CONFIDENCE
+from syncnet_client.scoring.result import ClipAnswer, SyncResult, TrackResult
+from syncnet_client.scoring.verdict import Verdict
 
 __all__ = ["print_result"]
 
@@ -20,7 +22,7 @@ PIPE_COLUMNS = 120  # where there is no terminal to say how wide it is
 
 
 def print_result(result: SyncResult, console: Console | None = None) -> None:
-    """Print the speaker's result, then other faces and warnings, to standard output."""
+    """Print the clip's result, then the faces and warnings, to standard output."""
     if console is None:
         console = Console(highlight=False)
         if not console.is_terminal:
@@ -32,13 +34,16 @@ def print_result(result: SyncResult, console: Console | None = None) -> None:
     lines = Table.grid(padding=(0, 2))
     lines.add_column(style="dim")
     lines.add_column(overflow="fold")
-    lines.add_row("offset", _offset(speaker))
+    answer = result.answer
+    lines.add_row("offset", _offset(result))
+    lines.add_row("agreement", _agreement(answer))
     lines.add_row(
         "confidence",
-        f"{speaker.confidence:.2f} (LSE-C), minimum distance {speaker.min_distance:.2f} (LSE-D)",
+        f"{answer.confidence:.2f} (LSE-C), minimum distance {answer.min_distance:.2f} (LSE-D)",
     )
-    lines.add_row("verdict", _verdict(speaker))
-    lines.add_row("distances", f"{_bars(speaker.mean_distances)}  {_range(result.vshift)}")
+    lines.add_row("verdict", _verdict(result.verdict))
+    above_minimum = answer.mean_distances - answer.min_distance
+    lines.add_row("distances", f"{_bars(above_minimum)}  {_range(result.vshift)}")
     over_time = _shorten(speaker.frame_confidence_median, CURVE_COLUMNS)
     lines.add_row("over time", f"{_bars(over_time)}  confidence of the frames")
     if speaker.drift is not None:
@@ -46,39 +51,54 @@ def print_result(result: SyncResult, console: Console | None = None) -> None:
         lines.add_row(
             "drift", f"{drift.text} ({len(drift.segments)} segments of {drift.segment_s:g} s)"
         )
-    for track in result.tracks[1:]:
-        lines.add_row("other face", _other(track))
+    if result.several is not None:
+        for track in result.tracks:
+            lines.add_row("speaker" if track is speaker else "other face", _face(track))
     if result.detector is not None:
         lines.add_row("detector", result.detector)
-    versions = (f"{model} version {version}" for model, version in result.model_versions.items())
-    lines.add_row("weights", ", ".join(versions))
+    lines.add_row("weights", _weights(result))
     for warning in result.warnings:
         lines.add_row("warning", Text(warning, style="yellow"))
     console.print(lines)
 
 
-def _offset(track: TrackResult) -> Text:
-    text = Text(track.meaning, style="bold")
-    text.append(f" ({track.offset_frames:+d} frames", style="not bold")
-    if track.estimate_ms is not None:
-        text.append(f", between frames {track.estimate_ms:+.0f} ms", style="not bold")
+def _offset(result: SyncResult) -> Text:
+    answer = result.answer
+    text = Text(result.meaning, style="bold")
+    text.append(f" ({answer.offset_frames:+d} frames", style="not bold")
+    if answer.estimate_ms is not None:
+        text.append(f", between frames {answer.estimate_ms:+.0f} ms", style="not bold")
     return text.append(")", style="not bold")
 
 
-def _verdict(track: TrackResult) -> Text:
-    if track.verdict.trusted:
-        return Text(track.verdict.text, style="green")
-    reasons = "; ".join(reason.text for reason in track.verdict.reasons)
-    return Text(f"{track.verdict.text}: ", style="bold red").append(reasons, style="not bold")
+def _agreement(answer: ClipAnswer) -> str:
+    low, high = answer.offset_interval_ms
+    return (
+        f"{answer.agreement:.0%} of the draws give this offset; 95 % of them lie between "
+        f"{low:+.0f} and {high:+.0f} ms"
+    )
 
 
-def _other(track: TrackResult) -> str:
+def _verdict(verdict: Verdict) -> Text:
+    if verdict.trusted:
+        return Text(verdict.text, style="green")
+    reasons = "; ".join(reason.text for reason in verdict.reasons)
+    return Text(f"{verdict.text}: ", style="bold red").append(reasons, style="not bold")
+
+
+def _face(track: TrackResult) -> str:
     x, y, width, height = np.median(track.boxes, axis=0)
     return (
-        f"{track.offset_frames:+d} frames, confidence {track.confidence:.2f}, "
-        f"{track.frame_times[0]:.1f} to {track.frame_times[-1]:.1f} s, around pixel "
-        f"{x + width / 2:.0f},{y + height / 2:.0f}"
+        f"{track.offset_frames:+d} frames, agreement {track.agreement:.0%}, confidence "
+        f"{track.confidence:.2f}, {track.frame_times[0]:.1f} to {track.frame_times[-1]:.1f} s, "
+        f"around pixel {x + width / 2:.0f},{y + height / 2:.0f}"
     )
+
+
+def _weights(result: SyncResult) -> str:
+    versions = (f"{model} version {version}" for model, version in result.model_versions.items())
+    name = f"{result.weights.name}: " if result.weights.name else ""
+    return name + ", ".join(versions)
 
 
 def _range(vshift: int) -> str:
@@ -92,9 +112,6 @@ def _shorten(values: npt.NDArray[np.float32], columns: int) -> npt.NDArray[np.fl
 
 
 def _bars(values: npt.NDArray[np.floating[Any]]) -> str:
-    """One character for each value, from the lowest to the highest."""
-    low, high = float(values.min()), float(values.max())
-    if high == low:
-        return _BARS[0] * len(values)
-    levels = (values - low) / (high - low) * (len(_BARS) - 1)
+    """One character for each value, all on one scale."""
+    levels = np.clip(values / FULL_CONFIDENCE, 0, 1) * (len(_BARS) - 1)
     return "".join(_BARS[round(float(level))] for level in levels)

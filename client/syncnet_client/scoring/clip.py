@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from syncnet_client.contract import (
     MIN_FRAMES,
     SAMPLE_RATE,
     SAMPLES_PER_FRAME,
+    SYNCNET,
     WINDOW_FRAMES,
 )
 from syncnet_client.defaults import MIN_SCORED_WINDOWS
@@ -25,11 +26,16 @@ from syncnet_client.scoring.curves import mean_curve, subframe_offset
 from syncnet_client.scoring.drift import Drift, Segment, analyse_drift
 from syncnet_client.scoring.feed import feed
 from syncnet_client.scoring.options import ScoreOptions
-from syncnet_client.scoring.result import SyncResult, TrackResult
+from syncnet_client.scoring.result import ClipAnswer, SyncResult, TrackResult
 from syncnet_client.scoring.verdict import Evidence, audible, judge
 from syncnet_client.transport.base import ChunkAnswer, SegmentMetrics, Transport
 
 __all__ = ["Progress", "score_media"]
+
+# A face speaks for the clip if it agrees with itself more often than not, and with the clip.
+SPEAKS_FROM = 0.5
+# A face that contradicts the others counts if so much of the answer rests on it.
+COUNTS_FROM = 0.1
 
 # Clips that follow each other on one connection ask once between them which weights answer.
 VERSIONS_MAX_AGE_S = 1.0
@@ -135,10 +141,10 @@ def score_media(
     frames, samples = chunker.frames, chunker.samples
     sound = gathering.sound
     clip_rows = clip_windows(frames, samples)
+    seen = {number: track for number, track in gathering.tracks.items() if track.rows}
     tracks = [
-        _measure(transport, options, number, track, sound, clip_rows)
-        for number, track in gathering.tracks.items()
-        if track.rows
+        _measure(transport, options, number, track, sound, clip_rows, alone=len(seen) == 1)
+        for number, track in seen.items()
     ]
     versions_after = transport.model_versions()
     warnings = [
@@ -152,7 +158,7 @@ def score_media(
             "while it scored this clip"
         )
     # Means over a few windows are confident by chance: such tracks come after all others.
-    tracks.sort(key=lambda t: (t.windows >= MIN_SCORED_WINDOWS, t.confidence), reverse=True)
+    tracks.sort(key=_how_sure, reverse=True)
     return SyncResult(
         clip=name,
         tracks=tuple(tracks),
@@ -162,7 +168,13 @@ def score_media(
         model_versions=versions_after,
         detector=cropper.summary.detector,
         warnings=tuple(warnings),
+        several=_answer(transport, options, tracks, sound, clip_rows) if len(tracks) > 1 else None,
+        weights=transport.weights(versions_after[SYNCNET.video_tower]),
     )
+
+
+def _how_sure(track: TrackResult) -> tuple[bool, float, float]:
+    return track.windows >= MIN_SCORED_WINDOWS, track.agreement, track.confidence
 
 
 def _check_length(name: str, clip: Chunker) -> None:
@@ -192,12 +204,16 @@ def _measure(
     track: _Track,
     sound: npt.NDArray[np.bool_],
     clip_rows: int,
+    *,
+    alone: bool,
 ) -> TrackResult:
     distances = track.distances()
     windows = len(distances)
     segment = round(options.segment_s * FRAMES_PER_SECOND)
     segmented = windows >= 2 * segment
-    metrics = transport.measure(distances, "clip", segment_windows=segment if segmented else 0)
+    metrics = transport.measure(
+        distances, "clip" if alone else "track", segment_windows=segment if segmented else 0
+    )
     frame_times = np.array(track.times)
     middles = frame_times[WINDOW_FRAMES // 2 :][:windows] + FRAME_MS / 2000
     drift: Drift | None = None
@@ -219,9 +235,11 @@ def _measure(
         track=number,
         first_frame=track.first_frame,
         offset_frames=metrics.offset,
+        offset_interval=metrics.offset_interval,
+        agreement=metrics.agreement,
         confidence=metrics.confidence,
         min_distance=metrics.min_distance,
-        mean_distances=mean_curve(distances),
+        mean_distances=metrics.mean_distances,
         distances=distances,
         frame_confidence=metrics.frame_confidence,
         times=middles,
@@ -229,8 +247,73 @@ def _measure(
         boxes=np.array(track.boxes, np.float32),
         detected=np.array(track.detected, np.bool_),
         drift=drift,
-        verdict=judge(evidence, options.min_confidence),
+        verdict=judge(evidence, options.min_agreement, options.min_confidence),
     )
+
+
+def _answer(
+    transport: Transport,
+    options: ScoreOptions,
+    tracks: Sequence[TrackResult],
+    sound: npt.NDArray[np.bool_],
+    clip_rows: int,
+) -> ClipAnswer:
+    """What several faces say together; `tracks` has the speaker first."""
+    owners = np.repeat(
+        np.array([each.track for each in tracks], np.int32), [each.windows for each in tracks]
+    )
+    rows = np.concatenate([each.distances for each in tracks])
+    metrics = transport.measure(rows, "clip", tracks=owners)
+    numbers = sorted(each.track for each in tracks)
+    weights = dict(zip(numbers, metrics.track_weights, strict=True))
+
+    speaking = [
+        each
+        for each in tracks
+        if each.agreement >= SPEAKS_FROM and abs(each.offset_frames - metrics.offset) <= 1
+    ] or [tracks[0]]
+    in_view = np.zeros(clip_rows, np.bool_)
+    for each in speaking:
+        in_view[each.first_frame : each.first_frame + each.windows] = True
+    contradicting = [
+        each
+        for each in tracks
+        if each.agreement >= options.min_agreement
+        and each.windows >= MIN_SCORED_WINDOWS
+        and weights[each.track] >= COUNTS_FROM
+        and abs(each.offset_frames - metrics.offset) > 1
+    ]
+    evidence = Evidence(
+        offset=metrics.offset,
+        vshift=options.vshift,
+        agreement=metrics.agreement,
+        confidence=metrics.confidence,
+        windows=int(in_view.sum()),
+        audible=float(sound[:clip_rows][in_view[: len(sound)]].mean()),
+        detected=float(np.concatenate([each.detected for each in speaking]).mean()),
+        covered=float(in_view.mean()),
+        drift=next((each.drift for each in speaking if each.drift and each.drift.changes), None),
+        contradiction=_contradiction([*contradicting, *speaking]) if contradicting else "",
+    )
+    return ClipAnswer(
+        offset_frames=metrics.offset,
+        offset_interval=metrics.offset_interval,
+        agreement=metrics.agreement,
+        confidence=metrics.confidence,
+        min_distance=metrics.min_distance,
+        mean_distances=metrics.mean_distances,
+        verdict=judge(evidence, options.min_agreement, options.min_confidence),
+        track_weights=weights,
+    )
+
+
+def _contradiction(tracks: Sequence[TrackResult]) -> str:
+    """As in "the faces differ: +0 ms from 0.0 to 4.1 s, +200 ms from 4.1 to 9.0 s"."""
+    told = [
+        f"{each.offset_ms:+d} ms from {each.frame_times[0]:.1f} to {each.frame_times[-1]:.1f} s"
+        for each in sorted(tracks, key=lambda track: track.first_frame)
+    ]
+    return f"the faces differ: {', '.join(told)}"
 
 
 def _segment(
@@ -248,5 +331,10 @@ def _segment(
         offset_frames=metrics.offset,
         offset_ms=FRAME_MS * (metrics.offset if between_frames is None else between_frames),
         confidence=metrics.confidence,
-        trusted=metrics.confidence >= options.min_confidence and not at_edge,
+        agreement=metrics.agreement,
+        trusted=(
+            metrics.agreement >= options.min_agreement
+            and metrics.confidence >= options.min_confidence
+            and not at_edge
+        ),
     )

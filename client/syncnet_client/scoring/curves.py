@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 __all__ = [
     "DECIMALS",
+    "FULL_CONFIDENCE",
     "MEDIAN_WINDOWS",
     "mean_curve",
     "median_filter",
@@ -20,6 +21,10 @@ __all__ = [
 ]
 
 DECIMALS = 6  # of float32 values in JSON: more digits would be noise
+
+# Bars and curves of confidence reach their full height here, so that noise looks like noise:
+# people who speak in sync score 3 to 10 with the published weights.
+FULL_CONFIDENCE = 8.0
 
 MEDIAN_WINDOWS = 9  # as published
 

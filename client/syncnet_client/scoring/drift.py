@@ -37,7 +37,8 @@ class Segment:
         offset_frames: whole frames, from the server.
         offset_ms: read between frames; whole frames where that is not possible.
         confidence: from the server.
-        trusted: the confidence is high enough and the offset is not at the edge of the range.
+        agreement: from the server.
+        trusted: the draws agree and the offset is not at the edge of the range.
     """
 
     start_s: float
@@ -45,6 +46,7 @@ class Segment:
     offset_frames: int
     offset_ms: float
     confidence: float
+    agreement: float
     trusted: bool
 
     @property
@@ -60,6 +62,7 @@ class Segment:
             "end_s": round(self.end_s, 3),
             "offset_ms": round(self.offset_ms, 1),
             "confidence": round(self.confidence, DECIMALS),
+            "agreement": round(self.agreement, DECIMALS),
         }
 
 
@@ -83,6 +86,11 @@ class Drift:
     ms_per_minute: float | None
     jump_s: float | None
     text: str
+
+    @property
+    def changes(self) -> bool:
+        """Whether no single offset fits."""
+        return self.kind in ("drift", "jump", "unsteady")
 
     def to_dict(self) -> dict[str, Any]:
         """All in types that JSON knows."""

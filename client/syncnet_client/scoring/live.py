@@ -14,10 +14,10 @@ from syncnet_client.contract import FRAME_MS, FRAMES_PER_SECOND, SAMPLES_PER_FRA
 from syncnet_client.defaults import DEFAULT_CHUNK, MIN_SCORED_WINDOWS
 from syncnet_client.faces import Cropper, TrackFrames
 from syncnet_client.media import Media
-from syncnet_client.scoring.curves import DECIMALS, offset_in_words, subframe_offset
+from syncnet_client.scoring.curves import DECIMALS, subframe_offset
 from syncnet_client.scoring.feed import feed
 from syncnet_client.scoring.options import WatchOptions
-from syncnet_client.scoring.verdict import Evidence, Reason, Verdict, audible, judge
+from syncnet_client.scoring.verdict import Evidence, Reason, Verdict, audible, judge, meaning
 from syncnet_client.transport.base import ChunkAnswer, Metrics, Transport
 
 __all__ = ["Measurement", "Update", "watch_media"]
@@ -28,12 +28,13 @@ SETTLING_FRAMES = 3 * FRAMES_PER_SECOND
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured on the face with the highest confidence.
+    """What was measured on the face with the highest agreement.
 
     Attributes:
         track: number of the face.
         offset_frames: positive when the audio is ahead of the video.
         estimate_ms: the offset read between whole frames; None at the edge of the range.
+        agreement: share of the draws that give the offset to within a frame, 0 to 1.
         confidence: median minus minimum of the mean distances.
         min_distance: minimum of the mean distances.
     """
@@ -41,6 +42,7 @@ class Measurement:
     track: int
     offset_frames: int
     estimate_ms: float | None
+    agreement: float
     confidence: float
     min_distance: float
 
@@ -71,7 +73,7 @@ class Update:
         """The update in words."""
         if self.measurement is None:
             return "no face"
-        return offset_in_words(self.measurement.offset_ms)
+        return meaning(self.measurement.offset_ms, self.verdict.trusted)
 
     def to_dict(self) -> dict[str, Any]:
         """All in types that JSON knows; the measurement's fields are None without a face."""
@@ -157,7 +159,12 @@ class _Watcher:
         ]
         if measured:
             number, face, indices, metrics = max(
-                measured, key=lambda m: (len(m[2]) >= MIN_SCORED_WINDOWS, m[3].confidence)
+                measured,
+                key=lambda m: (
+                    len(m[2]) >= MIN_SCORED_WINDOWS,
+                    m[3].agreement,
+                    m[3].confidence,
+                ),
             )
             return self._describe(number, face, indices, metrics)
         if self._faces or self.chunker.frames < self.lookback:
@@ -174,11 +181,10 @@ class _Watcher:
         self._sound = {key: sound for key, sound in self._sound.items() if key >= oldest}
 
     def _measure(self, face: _Face, indices: list[int]) -> Metrics:
-        return self._transport.measure(np.stack([face.rows[k] for k in indices]), "chunk")
+        return self._transport.measure(np.stack([face.rows[k] for k in indices]), "track")
 
     def _describe(self, number: int, face: _Face, indices: list[int], metrics: Metrics) -> Update:
-        mean = np.mean([face.rows[k] for k in indices], axis=0)
-        between_frames = subframe_offset(mean)
+        between_frames = subframe_offset(metrics.mean_distances)
         frames = range(indices[0], indices[-1] + WINDOW_FRAMES)
         evidence = Evidence.gather(
             metrics,
@@ -191,6 +197,7 @@ class _Watcher:
             track=number,
             offset_frames=metrics.offset,
             estimate_ms=None if between_frames is None else round(between_frames * FRAME_MS, 1),
+            agreement=round(metrics.agreement, DECIMALS),
             confidence=round(metrics.confidence, DECIMALS),
             min_distance=round(metrics.min_distance, DECIMALS),
         )
@@ -198,7 +205,7 @@ class _Watcher:
             time_s=round(face.times[frames[-1]], 3),
             windows=len(indices),
             measurement=measurement,
-            verdict=judge(evidence, self._options.min_confidence),
+            verdict=judge(evidence, self._options.min_agreement, self._options.min_confidence),
         )
 
 

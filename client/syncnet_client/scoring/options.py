@@ -20,6 +20,7 @@ from syncnet_client.defaults import (
     DEFAULT_EVERY_S,
     DEFAULT_LOOKBACK_S,
     DEFAULT_MAX_DURATION_S,
+    DEFAULT_MIN_AGREEMENT,
     DEFAULT_MIN_CONFIDENCE,
     DEFAULT_SEGMENT_S,
     DEFAULT_VSHIFT,
@@ -119,7 +120,8 @@ class _Options:
         detector: what finds faces: ``"haar"`` (OpenCV's cascade) or ``"yunet"``; by default
             YuNet if its file is here.
         yunet: ONNX file of YuNet; by default the one that ``fetch yunet`` downloads.
-        min_confidence: results below are not trusted.
+        min_agreement: results of which a smaller share of the draws agrees are not trusted.
+        min_confidence: results below are not trusted; 0 asks for none.
         allow_playlists: a file may be a playlist, which opens the files in it.
     """
 
@@ -162,12 +164,23 @@ class _Options:
             existing_file=True,
         ),
     )
+    min_agreement: float = field(
+        default=DEFAULT_MIN_AGREEMENT,
+        metadata=_flag(
+            "--min-agreement",
+            metavar="SHARE",
+            help="Trust an offset if this share of the draws agrees on it.",
+            least=0,
+            most=1,
+        ),
+    )
     min_confidence: float = field(
         default=DEFAULT_MIN_CONFIDENCE,
         metadata=_flag(
             "--min-confidence",
             metavar="C",
-            help="Do not trust results below this confidence.",
+            help="Do not trust results below this confidence; 0 asks for none.",
+            least=0,
         ),
     )
 
@@ -192,6 +205,7 @@ class _Keywords(TypedDict, total=False):
     crop: CropMode
     detector: DetectorName | None
     yunet: str | Path | None
+    min_agreement: float
     min_confidence: float
     allow_playlists: bool
 
@@ -265,7 +279,8 @@ class WatchOptions(_Options):
         detector: what finds faces: ``"haar"`` (OpenCV's cascade) or ``"yunet"``; by default
             YuNet if its file is here.
         yunet: ONNX file of YuNet; by default the one that ``fetch yunet`` downloads.
-        min_confidence: updates below are not trusted.
+        min_agreement: updates of which a smaller share of the draws agrees are not trusted.
+        min_confidence: updates below are not trusted; 0 asks for none.
         allow_playlists: a file may be a playlist, which opens the files in it.
         lookback_s: seconds that an update looks back.
         every_s: seconds of the source from one update to the next.

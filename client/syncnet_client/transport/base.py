@@ -15,9 +15,17 @@ import numpy.typing as npt
 
 from syncnet_client.chunks import Chunk
 
-__all__ = ["ChunkAnswer", "ChunkStream", "Metrics", "Scope", "SegmentMetrics", "Transport"]
+__all__ = [
+    "ChunkAnswer",
+    "ChunkStream",
+    "Metrics",
+    "Scope",
+    "SegmentMetrics",
+    "Transport",
+    "Weights",
+]
 
-Scope = Literal["clip", "chunk"]
+Scope = Literal["clip", "track"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +45,13 @@ class SegmentMetrics:
         start: index of its first row.
         offset: frames; positive when the audio is ahead of the video.
         confidence: median minus minimum of the segment's mean distances.
+        agreement: as of ``Metrics``.
     """
 
     start: int
     offset: int
     confidence: float
+    agreement: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +63,10 @@ class Metrics:
         confidence: median minus minimum of the mean distances (LSE-C).
         min_distance: minimum of the mean distances (LSE-D).
         frame_confidence: float32 [K].
+        agreement: share of the draws (block bootstrap) that give this offset to within a frame.
+        offset_interval: in frames, read between whole ones; 95 % of the draws lie in it.
+        mean_distances: float32 [2*vshift+1], what offset and confidence are read from.
+        track_weights: how much each track says, by its number; the sum is 1.
         segments: the same of equal segments of the rows, where that was asked for.
     """
 
@@ -60,7 +74,34 @@ class Metrics:
     confidence: float
     min_distance: float
     frame_confidence: npt.NDArray[np.float32]
+    agreement: float
+    offset_interval: tuple[float, float]
+    mean_distances: npt.NDArray[np.float32]
+    track_weights: tuple[float, ...]
     segments: tuple[SegmentMetrics, ...] = ()
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What the server says its weights are; empty where it does not know.
+
+    Attributes:
+        name: of the weights.
+        trained_on: what they learned from.
+        offset_error_ms: how far off their absolute offset was seen to be; 0 for unknown or none.
+    """
+
+    name: str = ""
+    trained_on: str = ""
+    offset_error_ms: int = 0
+
+    @property
+    def error_in_words(self) -> str:
+        """As in "+-120 ms: weights trained on synthetic faces"; empty without a known error."""
+        if not self.offset_error_ms:
+            return ""
+        trained = f" trained on {self.trained_on}" if self.trained_on else f" {self.name}".rstrip()
+        return f"+-{self.offset_error_ms} ms: weights{trained}"
 
 
 class ChunkStream(Protocol):
@@ -112,18 +153,29 @@ class Transport(Protocol):
         """
         ...
 
+    def weights(self, version: str) -> Weights:
+        """What is known about a version of the weights; asked once, nothing where it is kept."""
+        ...
+
     def open_stream(self) -> ChunkStream:
         """Start a conversation about one clip."""
         ...
 
     def measure(
-        self, distances: npt.NDArray[np.float32], scope: Scope, *, segment_windows: int = 0
+        self,
+        distances: npt.NDArray[np.float32],
+        scope: Scope,
+        *,
+        tracks: npt.NDArray[np.int32] | None = None,
+        segment_windows: int = 0,
     ) -> Metrics:
         """Ask ``sync_metrics`` about rows of distances, in one request.
 
         Args:
             distances: float32 [K, 2*vshift+1].
-            scope: tells the server's statistics whether these are all rows of a clip or some.
+            scope: tells the server's statistics whether these are all rows of a clip, or those of
+                one of its tracks.
+            tracks: int32 [K], number of the track of each row; None for one track.
             segment_windows: rows of a segment; all segments have the same length, the last one
                 reaches back. 0: no segments.
         """

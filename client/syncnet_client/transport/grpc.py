@@ -24,8 +24,12 @@ from syncnet_client.defaults import (
     DEFAULT_TIMEOUT_S,
 )
 from syncnet_client.errors import ModelNotReadyError, ServerUnavailableError, UsageError
-from syncnet_client.transport.base import ChunkStream, Metrics, Scope
-from syncnet_client.transport.messages import metrics_request, metrics_response
+from syncnet_client.transport.base import ChunkStream, Metrics, Scope, Weights
+from syncnet_client.transport.messages import (
+    metrics_request,
+    metrics_response,
+    weights_response,
+)
 from syncnet_client.transport.retry import Backoff, Doubt, Failure
 from syncnet_client.transport.shared_memory import SharedMemory
 from syncnet_client.transport.spread import SpreadStream
@@ -102,6 +106,7 @@ class GrpcTransport:
         self._streams: WeakSet[GrpcChunkStream] = WeakSet()
         self._asking_versions = threading.Lock()
         self._versions: dict[str, str] | None = None
+        self._weights: dict[str, Weights] = {}
         self._versions_at = 0.0  # time.monotonic() of the answer
         self._channel = _open_channel(url, self._options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
@@ -132,16 +137,33 @@ class GrpcTransport:
                 self._versions_at = time.monotonic()
             return dict(self._versions)
 
+    def weights(self, version: str) -> Weights:
+        """What the server says about a version of the weights; see ``Transport``."""
+        with self._asking_versions:
+            if version not in self._weights:
+                request = service_pb2.ModelConfigRequest(name=SYNCNET.video_tower)
+                try:
+                    said = self._ask("ModelConfig", request)
+                except grpc.RpcError:  # some servers and balancers keep configs to themselves
+                    return Weights()
+                self._weights[version] = weights_response(said, version)
+            return self._weights[version]
+
     def open_stream(self) -> ChunkStream:
         """Start a conversation about one clip, over as many streams as the options say."""
         streams = [self._open_stream() for _ in range(self._options.streams)]
         return streams[0] if len(streams) == 1 else SpreadStream(streams)
 
     def measure(
-        self, distances: npt.NDArray[np.float32], scope: Scope, *, segment_windows: int = 0
+        self,
+        distances: npt.NDArray[np.float32],
+        scope: Scope,
+        *,
+        tracks: npt.NDArray[np.int32] | None = None,
+        segment_windows: int = 0,
     ) -> Metrics:
         """Ask ``sync_metrics`` about rows of distances; see ``Transport``."""
-        response = self._infer(metrics_request(distances, scope, segment_windows))
+        response = self._infer(metrics_request(distances, scope, tracks, segment_windows))
         return metrics_response(response, segments=segment_windows > 0)
 
     def close(self) -> None:

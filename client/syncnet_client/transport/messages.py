@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from tritonclient.utils import np_to_triton_dtype
 from syncnet_client.chunks import Chunk
 from syncnet_client.contract import SYNCNET
 from syncnet_client.errors import InferenceError
-from syncnet_client.transport.base import Metrics, Scope, SegmentMetrics
+from syncnet_client.transport.base import Metrics, Scope, SegmentMetrics, Weights
 from syncnet_client.transport.shared_memory import SharedRegion
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "chunk_request",
     "metrics_request",
     "metrics_response",
+    "weights_response",
     "with_frames_inside",
 ]
 
@@ -76,13 +78,20 @@ def chunk_distances(response: Any, windows: int) -> npt.NDArray[np.float32]:
     return rows
 
 
-def metrics_request(distances: npt.NDArray[np.float32], scope: Scope, segment_windows: int) -> Any:
+def metrics_request(
+    distances: npt.NDArray[np.float32],
+    scope: Scope,
+    tracks: npt.NDArray[np.int32] | None,
+    segment_windows: int,
+) -> Any:
     """The ``ModelInferRequest`` of ``sync_metrics`` for float32 [K, 2*vshift+1]."""
     request = service_pb2.ModelInferRequest(model_name=SYNCNET.metrics)
     request.parameters["scope"].string_param = scope
     if segment_windows:
         request.parameters["segment_windows"].int64_param = segment_windows
     _add_input(request, SYNCNET.distances, distances[None])
+    if tracks is not None:
+        _add_input(request, SYNCNET.tracks, tracks[None])
     return request
 
 
@@ -92,22 +101,44 @@ def metrics_response(response: Any, *, segments: bool) -> Metrics:
     Raises:
         InferenceError: an output is missing.
     """
+    low, high = _output(response, SYNCNET.offset_interval)[0]
     return Metrics(
         offset=int(_output(response, SYNCNET.offset).item()),
         confidence=float(_output(response, SYNCNET.confidence).item()),
         min_distance=float(_output(response, SYNCNET.min_distance).item()),
         frame_confidence=_output(response, SYNCNET.frame_confidence)[0],
+        agreement=float(_output(response, SYNCNET.agreement).item()),
+        offset_interval=(float(low), float(high)),
+        mean_distances=_output(response, SYNCNET.mean_distances)[0],
+        track_weights=tuple(map(float, _output(response, SYNCNET.track_weights)[0])),
         segments=_segments(response) if segments else (),
     )
 
 
 def _segments(response: Any) -> tuple[SegmentMetrics, ...]:
-    names = (SYNCNET.segment_start, SYNCNET.segment_offset, SYNCNET.segment_confidence)
-    starts, offsets, confidences = (_output(response, name)[0] for name in names)
-    return tuple(
-        SegmentMetrics(int(start), int(offset), float(confidence))
-        for start, offset, confidence in zip(starts, offsets, confidences, strict=True)
+    names = (
+        SYNCNET.segment_start,
+        SYNCNET.segment_offset,
+        SYNCNET.segment_confidence,
+        SYNCNET.segment_agreement,
     )
+    columns = (_output(response, name)[0] for name in names)
+    return tuple(
+        SegmentMetrics(int(start), int(offset), float(confidence), float(agreement))
+        for start, offset, confidence, agreement in zip(*columns, strict=True)
+    )
+
+
+def weights_response(response: Any, version: str) -> Weights:
+    """What a tower's config says about a version of its weights; nothing if it does not say."""
+    text = response.config.parameters[f"weights.{version}"].string_value
+    try:
+        said = json.loads(text)
+        return Weights(
+            str(said["name"]), str(said["trained_on"]), max(0, int(said["offset_error_ms"]))
+        )
+    except (ValueError, TypeError, KeyError):
+        return Weights()
 
 
 def _add_input(request: Any, name: str, array: npt.NDArray[Any]) -> None:
