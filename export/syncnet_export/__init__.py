@@ -5,7 +5,7 @@
     result = build("syncnet_v2.model", precisions=["fp32", "int8"])
     print(result.version)
 
-Names are imported when they are first used, so that building TensorRT engines does without
+Names are imported when they are first used, so that building TensorRT engines does not need
 PyTorch, and downloading weights without either.
 """
 

@@ -8,7 +8,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def has_amx() -> bool:
-    """Whether they multiply matrices of bytes by themselves (Intel AMX)."""
+    """Whether the processors have matrix instructions for int8 (Intel AMX)."""
     try:
         return " amx_int8" in _CPUINFO.read_text()
     except OSError:

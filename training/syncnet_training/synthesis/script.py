@@ -34,7 +34,7 @@ def _language(rng: np.random.Generator) -> dict[str, list[Phoneme]]:
     chosen_vowels = rng.permutation(len(vowels))[: int(rng.integers(5, 13))]
     chosen = rng.permutation(len(others))[: int(rng.integers(7, 15))]
     onset = [others[i] for i in chosen]
-    # Labials are what lip readers live on; no language does without.
+    # Lip readers rely on labials; every language has them.
     onset += [labial[i] for i in rng.permutation(len(labial))[: int(rng.integers(3, 6))]]
     return {
         "vowel": [vowels[i] for i in chosen_vowels] + [PHONEMES["a"], PHONEMES["i"], PHONEMES["u"]],
