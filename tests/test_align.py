@@ -16,6 +16,7 @@ from syncnet_client.align import align
 from syncnet_client.errors import MediaError, UntrustedError, UsageError
 from syncnet_client.scoring.result import SyncResult
 from syncnet_client.scoring.verdict import Verdict
+from syncnet_client.transport.base import Weights
 
 
 def distrust(path: Path, name: str) -> SyncResult:
@@ -58,6 +59,20 @@ def test_an_offset_that_is_not_trusted_is_not_acted_upon(tmp_path: Path) -> None
         align(clip, output, distrust)
     assert not output.exists()
     assert align(clip, output, distrust, force=True).after.offset_frames == 0
+
+
+def test_an_offset_within_the_error_of_the_weights_is_not_acted_upon(tmp_path: Path) -> None:
+    def measure(path: Path, name: str) -> SyncResult:
+        weights = Weights("v1", "synthetic faces", offset_error_ms=200)
+        return replace(measure_flash_clip(path, name), weights=weights)
+
+    clip = write_flash_clip(tmp_path / "clip.mp4", audio_late_frames=5)
+    output = tmp_path / "out.mp4"
+    message = r"-200 ms is within the error .* \(\+-200 ms: weights trained .*--force"
+    with pytest.raises(UntrustedError, match=message):
+        align(clip, output, measure)
+    assert not output.exists()
+    assert align(clip, output, measure, force=True).after.offset_frames == 0
 
 
 def test_a_copy_that_is_not_in_sync_is_not_written(tmp_path: Path) -> None:

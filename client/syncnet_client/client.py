@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
-from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S, DEFAULT_URL
+from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S, DEFAULT_URL, WIDE_VSHIFT
+from syncnet_client.errors import UsageError
 from syncnet_client.faces import make_cropper
 from syncnet_client.media import ArrayMedia, Media, open_media
 from syncnet_client.scoring.clip import Progress, score_media
@@ -118,6 +120,21 @@ class SyncNetClient:
             ServerError: the server cannot be reached or cannot score.
         """
         how = ScoreOptions(**options)
+        widens = how.search == "auto" and how.vshift < WIDE_VSHIFT
+        if widens and (source == "-" or not isinstance(source, (str, Path, tuple))):
+            raise UsageError("--search auto reads a clip twice, and this source is read only once")
+        result = self._score(source, how, name, progress)
+        if widens and result.verdict.may_lie_beyond:
+            return self._score(source, replace(how, vshift=WIDE_VSHIFT), name, progress)
+        return result
+
+    def _score(
+        self,
+        source: Source,
+        how: ScoreOptions,
+        name: str | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> SyncResult:
         with ExitStack() as stack:
             media = stack.enter_context(_open(source, how))
             cropper = make_cropper(how.crop, detector=how.detector, yunet=how.yunet)

@@ -17,6 +17,7 @@ DEFAULT_TIMEOUT_S = 120.0
 
 DEFAULT_VSHIFT = 10  # frames searched to each side
 MAX_VSHIFT = 10 * FRAMES_PER_SECOND  # 10 s: speech further away belongs to another sentence
+WIDE_VSHIFT = 50  # 2 s, where a first search has found nothing
 DEFAULT_CHUNK = 120  # video windows in one request
 # 600 windows are 24 s of video and 91 MB of frames: far beyond where larger chunks are faster,
 # well below the 2 GiB that a gRPC message may have.

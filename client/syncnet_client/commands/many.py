@@ -13,6 +13,7 @@ from syncnet_client.batch.processes import ClipProcesses
 from syncnet_client.batch.threads import Tally, score_clips
 from syncnet_client.client import SyncNetClient
 from syncnet_client.commands.batch_meter import BatchMeter
+from syncnet_client.commands.gate import DOES_NOT_PASS, Gate, report_failures
 from syncnet_client.commands.program import one_line, stopping
 from syncnet_client.commands.terminal import note
 from syncnet_client.records.base import Output
@@ -72,9 +73,13 @@ def score_many(
     *,
     output: Path | None,
     as_json: bool,
+    gate: Gate,
     open_records: Callable[[Path], Output] = open_output,
-) -> bool:
-    """Score clips and print what becomes of them; whether all could be scored.
+) -> int:
+    """Score clips and print what becomes of them.
+
+    Returns:
+        The exit status: 1 if a clip could not be scored, else 3 if one does not pass, else 0.
 
     Raises:
         UsageError: ``output`` cannot be written.
@@ -83,18 +88,24 @@ def score_many(
     with ExitStack() as stack:
         records = None if output is None else stack.enter_context(open_records(output))
         meter = stack.enter_context(BatchMeter())
+        failures: dict[str, str] = {}
 
         def emit(record: Record) -> None:
             if records is not None:
                 records.append(record)
             _print(record, as_json=as_json)
+            if record.result is not None and (why := gate.failure(record.result)):
+                failures[record.clip] = why
             meter.advance()
 
         done = frozenset(() if records is None else records.done)
         with stopping(lambda: _progress(meter.tally, records)):
             tally = engine(emit, done=done, on_start=meter.start)
+    report_failures(failures)
+    if failures:
+        note(f"{len(failures)} of {tally.scored} clips do not pass")
     note(str(tally))
-    return tally.failed == 0
+    return 1 if tally.failed else DOES_NOT_PASS if failures else 0
 
 
 def _progress(tally: Tally | None, records: Output | None) -> str:

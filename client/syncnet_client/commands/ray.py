@@ -7,6 +7,7 @@ from pathlib import Path
 
 from syncnet_client.batch.ray import score_clips_on_ray
 from syncnet_client.batch.threads import Tally
+from syncnet_client.commands.gate import Gate
 from syncnet_client.commands.many import score_many
 from syncnet_client.records.base import Output
 from syncnet_client.records.open import open_output
@@ -28,8 +29,9 @@ def score_many_on_ray(
     jobs: int | None,
     output: Path,
     as_json: bool,
-) -> bool:
-    """Score clips on Ray and print what becomes of them; whether all could be scored.
+    gate: Gate,
+) -> int:
+    """Score clips on Ray and print what becomes of them; see ``score_many``.
 
     Raises:
         UsageError: ``output`` cannot be written.
@@ -55,7 +57,7 @@ def score_many_on_ray(
             on_start=on_start,
         )
 
-    return score_many(engine, output=output, as_json=as_json, open_records=_open_records)
+    return score_many(engine, output=output, as_json=as_json, gate=gate, open_records=_open_records)
 
 
 def _open_records(path: Path) -> Output:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncnet_client.commands.connection import Connection, connection
+from syncnet_client.commands.gate import DOES_NOT_PASS, Gate, gate, report_failures
 from syncnet_client.commands.groups import takes
 from syncnet_client.commands.options import options_of
 from syncnet_client.commands.program import stopping
@@ -19,6 +20,7 @@ from syncnet_client.scoring.options import ScoreOptions
 
 if TYPE_CHECKING:
     from syncnet_client.client import SyncNetClient
+    from syncnet_client.scoring.result import SyncResult
 
 __all__ = ["score"]
 
@@ -30,7 +32,7 @@ class EngineName(str, enum.Enum):
     RAY = "ray"
 
 
-@takes(how=options_of(ScoreOptions), server=connection)
+@takes(how=options_of(ScoreOptions), gate=gate, server=connection)
 def score(
     *,
     clips: Annotated[
@@ -92,12 +94,13 @@ def score(
             help="Write one clip with faces, confidence and waveform drawn on it (.mp4, .mkv).",
         ),
     ] = None,
+    gate: Gate,
     server: Connection,
 ) -> None:
     """Measure how far the audio of each clip is ahead of its video, and how sure that is.
 
-    The exit status is 0 if all clips could be scored, 1 if not, and 2 if the options are wrong.
-    Whether a result can be trusted is in the result.
+    The exit status is 0 if all clips could be scored, 1 if not, 2 if the options are wrong, and 3
+    if a clip does not pass --require-trusted or --max-offset-ms.
     """
     from syncnet_client.batch.inputs import expand
     from syncnet_client.commands.many import local_engine, score_many
@@ -111,7 +114,7 @@ def score(
 
         if server.url is None or output is None:
             raise UsageError("--engine ray needs --output, and a server that all machines reach")
-        succeeded = score_many_on_ray(
+        status = score_many_on_ray(
             names,
             how,
             url=server.url,
@@ -120,11 +123,15 @@ def score(
             jobs=jobs,
             output=output,
             as_json=as_json,
+            gate=gate,
         )
-        raise typer.Exit(0 if succeeded else 1)
+        raise typer.Exit(status)
     if single:
         with server.open() as client:
-            _score_one(client, names[0], how, as_json, plot, overlay)
+            result = _score_one(client, names[0], how, as_json, plot, overlay)
+        if why := gate.failure(result.to_dict()):
+            report_failures({names[0]: why})
+            raise typer.Exit(DOES_NOT_PASS)
         return
     with server.reach() as url:
         clips_here = local_engine(
@@ -135,8 +142,8 @@ def score(
             jobs=jobs or DEFAULT_JOBS,
             memory_mb=memory,
         )
-        if not score_many(clips_here, output=output, as_json=as_json):
-            raise typer.Exit(1)
+        status = score_many(clips_here, output=output, as_json=as_json, gate=gate)
+        raise typer.Exit(status)
 
 
 def _score_one(
@@ -146,7 +153,7 @@ def _score_one(
     as_json: bool,
     plot: Path | None,
     overlay: Path | None,
-) -> None:
+) -> SyncResult:
     from syncnet_client.commands.meter import ClipMeter
     from syncnet_client.render.overlay import check_overlay, write_overlay
     from syncnet_client.render.plot import check_plot, plot_result
@@ -166,3 +173,4 @@ def _score_one(
         plot_result(result, plot)
     if overlay is not None:
         write_overlay(clip, result, overlay)
+    return result

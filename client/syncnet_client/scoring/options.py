@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_client.defaults import (
@@ -27,6 +27,7 @@ from syncnet_client.defaults import (
     MAX_CHUNK,
     MAX_VSHIFT,
     MIN_SCORED_WINDOWS,
+    WIDE_VSHIFT,
 )
 from syncnet_client.errors import UsageError
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:  # OpenCV takes its time to load
     from syncnet_client.faces import CropMode, DetectorName
 
 __all__ = ["Flag", "ScoreKeywords", "ScoreOptions", "WatchKeywords", "WatchOptions", "parse_crop"]
+
+Search = Literal["fixed", "auto"]
 
 LEAST_LENGTH_S = MIN_SCORED_WINDOWS / FRAMES_PER_SECOND  # of what is scored by itself
 
@@ -107,6 +110,19 @@ def parse_detector(text: str) -> DetectorName:
     if text == "yunet":
         return "yunet"
     raise UsageError(f"--detector is haar or yunet, not {text!r}")
+
+
+def parse_search(text: str) -> Search:
+    """Understand the value of ``--search``.
+
+    Raises:
+        UsageError: it is neither of the two.
+    """
+    if text == "fixed":
+        return "fixed"
+    if text == "auto":
+        return "auto"
+    raise UsageError(f"--search is fixed or auto, not {text!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +234,8 @@ class ScoreOptions(_Options):
         chunk: windows in one request; changes speed and memory, never the result.
         segment_s: length of the segments in which drift is looked for, in seconds.
         max_duration_s: of a source that names no end of its own, in seconds.
+        search: ``"auto"`` scores once more with a search of 2 s to each side where no offset
+            stands out or it lies at the edge.
 
     Raises:
         UsageError: a value is out of range.
@@ -255,6 +273,16 @@ class ScoreOptions(_Options):
         ),
     )
 
+    search: Search = field(
+        default="fixed",
+        metadata=_flag(
+            "--search",
+            metavar="fixed|auto",
+            help=f"auto searches +-{WIDE_VSHIFT} frames where --vshift finds no trusted offset.",
+            parse=parse_search,
+        ),
+    )
+
     def keywords(self) -> ScoreKeywords:
         """The same as keyword arguments of ``SyncNetClient.score``."""
         return cast("ScoreKeywords", vars(self))
@@ -266,6 +294,7 @@ class ScoreKeywords(_Keywords, total=False):
     chunk: int
     segment_s: float
     max_duration_s: float
+    search: Search
 
 
 @dataclass(frozen=True, kw_only=True)

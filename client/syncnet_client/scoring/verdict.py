@@ -14,6 +14,7 @@ from syncnet_client.defaults import (
     DEFAULT_MIN_AGREEMENT,
     DEFAULT_MIN_CONFIDENCE,
     MIN_SCORED_WINDOWS,
+    WIDE_VSHIFT,
 )
 from syncnet_client.scoring.curves import offset_in_words
 from syncnet_client.scoring.drift import Drift
@@ -49,7 +50,7 @@ LEAST_AUDIBLE = 0.1  # of the time; even slow speech fills a third of it
 LEAST_DETECTED = 0.6
 
 # What to try where the search was narrower: 1 s to each side, then 2 s.
-WIDER_VSHIFTS = (25, 50)
+WIDER_VSHIFTS = (25, WIDE_VSHIFT)
 
 # A face that is in view for less of the clip does not speak for the clip.
 LEAST_COVERED = 0.5
@@ -72,6 +73,12 @@ class Verdict:
 
     trusted: bool
     reasons: tuple[Reason, ...]
+
+    @property
+    def may_lie_beyond(self) -> bool:
+        """Whether a wider search may find an offset."""
+        beyond = {"low_agreement", "low_confidence", "edge_of_range"}
+        return any(reason.code in beyond for reason in self.reasons)
 
     @property
     def text(self) -> str:
