@@ -24,6 +24,7 @@ from tritonclient.utils import InferenceServerException
 from syncnet_server import Server, ServerError
 from syncnet_server.restarts import RestartPolicy, Restarts, keep_running
 from syncnet_server.traces import ending_servers, remove_abandoned
+from syncnet_server.watchdog import Watchdog
 
 KINDS = ("syncnet_server.cli", "guardian.py", "bin/tritonserver", "python_backend_stub")
 
@@ -162,6 +163,58 @@ def test_it_stays_away_when_it_dies_too_often(repository: Path, temporary: Path)
     )
     assert list(temporary.iterdir()) == []
     command.close()
+
+
+@pytest.mark.server
+def test_a_server_that_stands_still_is_ended(serving: Command) -> None:
+    """Triton 2.51 ends itself sometimes when a stub stands still, and sometimes waits for ever."""
+    url = serving.wait_until_serving()
+    (stub,) = serving.family("python_backend_stub")
+    stub.suspend()
+    load = [threading.Thread(target=answers, args=(url,)) for _ in range(20)]
+    for thread in load:
+        thread.start()
+    line = serving.line()
+    if "has done nothing for 10 s: ending it" in line:
+        line = serving.line()
+    assert line.endswith("starting it again\n")
+    assert serving.line().startswith("serving again")
+    for thread in load:
+        thread.join()
+    assert answers(url)
+
+
+def test_stuck_is_who_holds_requests_and_neither_works_nor_answers() -> None:
+    clock = Clock()
+    state, busy = [3.0, 100.0], 0.0
+    watchdog = Watchdog(lambda: (state[0], state[1]), lambda: busy, clock=clock)
+
+    def looks(seconds: int, *, work: float = 0.0, done: float = 0.0) -> list[bool]:
+        nonlocal busy
+        seen = []
+        for _ in range(seconds):
+            clock.now += 1
+            busy += work
+            state[1] += done
+            seen.append(watchdog.is_stuck())
+        return seen
+
+    assert not any(looks(60, work=1.0))  # one long request
+    assert not any(looks(60, done=0.1))  # short ones of a GPU
+    state[0] = 0
+    assert not any(looks(60))  # nothing to do
+    state[0] = 3
+    seen = looks(15)
+    assert not any(seen[:10])
+    assert any(seen)
+
+
+def test_a_server_that_does_not_tell_is_not_stuck() -> None:
+    clock = Clock()
+    watchdog = Watchdog(lambda: None, lambda: 0.0, clock=clock)
+    for _ in range(60):
+        clock.now += 1
+        assert not watchdog.is_stuck()
 
 
 class Clock:

@@ -10,8 +10,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ def run(options: argparse.Namespace, schedule: Sequence[Planned]) -> dict[str, A
     began = time.monotonic()
     deadline = began + options.limit
     done: list[Planned] = []
+    turns = _Turns()
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         folder = Path(name)
         repository = _narrow_repository(folder)
@@ -97,7 +98,13 @@ def run(options: argparse.Namespace, schedule: Sequence[Planned]) -> dict[str, A
             workers = [
                 threading.Thread(
                     target=_torment,
-                    args=(site, [f for f in schedule if f.site == site.name], deadline, done),
+                    args=(
+                        site,
+                        [f for f in schedule if f.site == site.name],
+                        deadline,
+                        done,
+                        turns,
+                    ),
                 )
                 for site in sites
             ]
@@ -143,7 +150,33 @@ def _summary(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _torment(site: Site, schedule: Sequence[Planned], deadline: float, done: list[Planned]) -> None:
+class _Turns:
+    """Lets sites be hit at the same time, except by what hits both: that comes alone."""
+
+    def __init__(self) -> None:
+        self._gathering = threading.Lock()
+        self._free = threading.Semaphore(len(SITES))
+
+    @contextmanager
+    def of_one(self) -> Iterator[None]:
+        with self._gathering:
+            self._free.acquire()
+        yield
+        self._free.release()
+
+    @contextmanager
+    def of_all(self) -> Iterator[None]:
+        with self._gathering:
+            for _ in SITES:
+                self._free.acquire()
+        yield
+        for _ in SITES:
+            self._free.release()
+
+
+def _torment(
+    site: Site, schedule: Sequence[Planned], deadline: float, done: list[Planned], turns: _Turns
+) -> None:
     """Let the faults of one site happen one after the other while its client is at work."""
     client = site.start_client()
     total = len(site.clips)
@@ -155,13 +188,14 @@ def _torment(site: Site, schedule: Sequence[Planned], deadline: float, done: lis
             break
         source = random.Random(fault.seed)
         time.sleep(source.random() * _SPREAD_S)
-        began = time.monotonic()
         busy = client.is_scoring
-        FAULTS[fault.kind](site, source)
-        done.append(fault)
-        ended = time.monotonic()
-        site.probe.wait_for_answer(ended, _RECOVERY_S)
-        wait_until(lambda: site.is_whole, _RECOVERY_S)
+        with turns.of_all() if fault.kind in FILLING else turns.of_one():
+            began = time.monotonic()
+            FAULTS[fault.kind](site, source)
+            done.append(fault)
+            ended = time.monotonic()
+            site.probe.wait_for_answer(ended, _RECOVERY_S)
+            wait_until(lambda: site.is_whole, _RECOVERY_S)
         print(
             f"{site.name}: {fault.kind}{'' if busy else ' (nobody at work)'}, "
             f"{ended - began:.1f} s long, {time.monotonic() - ended:.1f} s until all is well",
@@ -203,9 +237,11 @@ def _site_figures(
     outcome = judge(records, expected)
     # Disks are shared: what holds one site still may hold the other.
     paused = [pause for each in sites for pause in each.paused]
+    failures = Counter(record["error"] for record in records if "error" in record)
     return {
         "site": site.name,
         **asdict(outcome),
+        "failures": dict(failures),
         "client_runs": client.runs,
         "longest_outage_s": round(longest_outage_s(site.probe.answered, paused), 1),
     }

@@ -165,7 +165,7 @@ def serve(
                     f"serving on gRPC {server.grpc_url}, HTTP {server.http_url}, "
                     f"metrics {server.metrics_url}; Ctrl-C stops"
                 )
-            keep_running(server, policy, lambda running: _follow(running, level))
+            keep_running(server, policy, lambda running: _follow(running, level, restarts=restart))
     except ServerError as error:
         say(f"error: {error}")
         raise typer.Exit(1) from error
@@ -183,16 +183,19 @@ def _interrupt(_signum: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _follow(server: Server, level: int) -> str:
+def _follow(server: Server, level: int, *, restarts: bool) -> str:
     """Copy tritonserver's log to stderr until it ends by itself; return how, in words.
 
     Args:
         level: below 0 for nothing, 0 for warnings and errors, above for everything.
+        restarts: end it when it is stuck, because it will be started again.
     """
     log = LogFollower(server.log_path, server.log_start)
     ending = None
     while ending is None:
         ending = server.wait(_POLL_S)
+        if ending is None and restarts and server.end_stuck():
+            say("tritonserver holds requests and has done nothing for 10 s: ending it")
         for line in log.new_lines():
             if level > 0 or (level == 0 and is_problem(line)):
                 say(line)

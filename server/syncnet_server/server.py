@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from syncnet_server.ports import fill_ports, resolve
 from syncnet_server.repository import check_profile, default_model_repository
 from syncnet_server.security import Tls, restrictions
 from syncnet_server.traces import WORK_FOLDERS, remove_abandoned
+from syncnet_server.watchdog import Watchdog, busy_s, queue
 
 _READY_POLL_S = 0.1
 _ATTEMPTS = 3
@@ -223,6 +225,21 @@ class Server:
                 self._ending = line or "the guardian of tritonserver was killed"
         return self._ending
 
+    def end_stuck(self) -> bool:
+        """Kill tritonserver if it holds requests and has done nothing for 10 s; `wait` tells then.
+
+        To be called now and then; it looks every 2 s.
+
+        Returns:
+            whether it was killed.
+        """
+        group = self._group
+        if group is None or self._ending is not None or not self._watchdog.is_stuck():
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+        return True
+
     def _report(self, timeout_s: float | None) -> str | None:
         """Return the next line of the guardian, "" when it is dead, None if there is none yet."""
         assert self._guardian is not None
@@ -276,6 +293,10 @@ class Server:
 
     def _launch(self, installation: Installation, arguments: list[str]) -> None:
         self._ending = self._group = None
+        self._watchdog = Watchdog(
+            lambda: queue(self.metrics_url),
+            lambda: busy_s(self._group) if self._group is not None else 0.0,
+        )
         if self._log_file is not None:
             try:
                 with self.log_path.open("ab") as log:
