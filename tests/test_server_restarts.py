@@ -167,7 +167,7 @@ def test_it_stays_away_when_it_dies_too_often(repository: Path, temporary: Path)
 
 @pytest.mark.server
 def test_a_server_that_stands_still_is_ended(serving: Command) -> None:
-    """Triton 2.51 ends itself sometimes when a stub stands still, and sometimes waits for ever."""
+    """Triton 2.51 sometimes ends itself when a stub stands still, and sometimes fails or waits."""
     url = serving.wait_until_serving()
     (stub,) = serving.family("python_backend_stub")
     stub.suspend()

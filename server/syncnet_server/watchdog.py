@@ -21,14 +21,14 @@ _EVERY_S = 2.0
 _STILL_S = 10.0
 _IDLE_SHARE = 0.05  # of a processor; what waiting threads and questions about metrics take
 _COUNTED = re.compile(
-    r"^nv_inference_(pending_request_count|request_success|request_failure)\{.*\} (\S+)$",
+    r"^nv_inference_(pending_request_count|request_success)\{.*\} (\S+)$",
     re.MULTILINE,
 )
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def queue(metrics_url: str) -> tuple[float, float] | None:
-    """Return how many requests wait and how many are done; None if nobody answers."""
+    """Return how many requests wait and how many succeeded; None if nobody answers."""
     try:
         with urllib.request.urlopen(f"http://{metrics_url}/metrics", timeout=2) as answer:
             text = answer.read().decode(errors="replace")
@@ -56,7 +56,7 @@ class Watchdog:
     """Looks at a server now and then; see `is_stuck`.
 
     Args:
-        queue: how many requests wait and how many are done; None if that is not known.
+        queue: how many requests wait and how many succeeded; None if that is not known.
         busy_s: processor time that the server has used so far.
     """
 
@@ -76,7 +76,7 @@ class Watchdog:
         self._busy = 0.0
 
     def is_stuck(self) -> bool:
-        """Whether requests have waited for 10 s in which none was done and nobody worked."""
+        """Whether requests have waited for 10 s in which none succeeded and nobody worked."""
         now = self._clock()
         if now - self._looked < _EVERY_S:
             return False
