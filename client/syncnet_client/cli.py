@@ -10,6 +10,7 @@ import ctypes
 import os
 
 from syncnet_client.commands.align import align
+from syncnet_client.commands.calibrate import calibrate
 from syncnet_client.commands.fetch import fetch
 from syncnet_client.commands.program import Program
 from syncnet_client.commands.score import score
@@ -43,6 +44,9 @@ PROGRAM.command(
         "syncnet-client watch rtsp://camera.example/stream",
         "syncnet-client watch recording.ts --follow --json",
     ],
+)
+PROGRAM.command(
+    calibrate, examples=["syncnet-client calibrate clips/ --local --plot thresholds.png"]
 )
 PROGRAM.command(fetch, examples=["syncnet-client fetch yunet"])
 

@@ -28,6 +28,8 @@ from syncnet_client.transport.base import ChunkStream, Metrics, Scope, Weights
 from syncnet_client.transport.messages import (
     metrics_request,
     metrics_response,
+    model_request,
+    model_response,
     weights_response,
 )
 from syncnet_client.transport.retry import Backoff, Doubt, Failure
@@ -165,6 +167,20 @@ class GrpcTransport:
         """Ask ``sync_metrics`` about rows of distances; see ``Transport``."""
         response = self._infer(metrics_request(distances, scope, tracks, segment_windows))
         return metrics_response(response, segments=segment_windows > 0)
+
+    def infer(
+        self, model: str, inputs: Mapping[str, npt.NDArray[Any]]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Ask any of the server's models.
+
+        Args:
+            model: its name.
+            inputs: its tensors by name, with the batch dimension.
+
+        Returns:
+            Its outputs by name.
+        """
+        return model_response(self._infer(model_request(model, inputs)))
 
     def close(self) -> None:
         """Close the connection and end what other threads are doing with it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ __all__ = [
     "chunk_request",
     "metrics_request",
     "metrics_response",
+    "model_request",
+    "model_response",
     "weights_response",
     "with_frames_inside",
 ]
@@ -127,6 +130,19 @@ def _segments(response: Any) -> tuple[SegmentMetrics, ...]:
         SegmentMetrics(int(start), int(offset), float(confidence), float(agreement))
         for start, offset, confidence, agreement in zip(*columns, strict=True)
     )
+
+
+def model_request(model: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Any:
+    """The ``ModelInferRequest`` of any model for tensors with their batch dimension."""
+    request = service_pb2.ModelInferRequest(model_name=model)
+    for name, array in inputs.items():
+        _add_input(request, name, array)
+    return request
+
+
+def model_response(response: Any) -> dict[str, npt.NDArray[Any]]:
+    """All outputs that a model answered with, by name."""
+    return {output.name: _output(response, output.name) for output in response.outputs}
 
 
 def weights_response(response: Any, version: str) -> Weights:
