@@ -25,7 +25,12 @@ def main() -> int:
     parser.add_argument(
         "--gpu", action="store_true", help="the video tower on a GPU, in every runtime there is"
     )
-    parser.add_argument("--only", choices=sorted(BENCHMARKS), help="one benchmark alone")
+    parser.add_argument(
+        "--only", choices=sorted([*BENCHMARKS, "ingest"]), help="one benchmark alone"
+    )
+    parser.add_argument(
+        "clips", nargs="*", type=Path, metavar="CLIP", help="clips of yours, for --only ingest"
+    )
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="folder for JSON and plots (%(default)s)"
     )
@@ -35,7 +40,12 @@ def main() -> int:
         if arguments.gpu:
             _gpu(arguments.results, command)
         else:
-            _cpu(arguments.results, command, full=arguments.full, only=arguments.only)
+            if arguments.clips and arguments.only != "ingest":
+                raise BenchmarkError("only ingest measures clips that are named: add --only ingest")
+            if arguments.only == "ingest":
+                _ingest(arguments.results, command, arguments.clips, full=arguments.full)
+            else:
+                _cpu(arguments.results, command, full=arguments.full, only=arguments.only)
     except BenchmarkError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
@@ -60,6 +70,16 @@ def _cpu(results: Path, command: str, *, full: bool, only: str | None) -> None:
                 path = write(benchmark, command, {"weights": weights, **figures}, results)
                 _plot(benchmark, figures, results)
                 print(path)
+
+
+def _ingest(results: Path, command: str, clips: list[Path], *, full: bool) -> None:
+    from benchmarks import ingest, plots
+
+    with tempfile.TemporaryDirectory(prefix="syncnet-benchmarks-") as name:
+        print("measuring ingest", file=sys.stderr)
+        figures = ingest.run(Path(name), clips, rounds=5 if full else 2)
+    print(write("ingest", command, figures, results))
+    plots.ingest_costs(figures["clips"], results / "ingest.png")
 
 
 def _end_to_end(towers: Any, folder: Path, full: bool) -> dict[str, Any]:

@@ -88,6 +88,34 @@ def stage_bars(stages_s: Mapping[str, Mapping[str, float]], clip_s: float, path:
     _save(figure, path)
 
 
+def ingest_costs(clips: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """What each way costs over bare decoding, for every clip; bars show smallest and largest.
+
+    Args:
+        clips: name to ways, each with `over_bare`, and the `limit` for YuNet.
+        path: PNG file to write.
+    """
+    ways = {"clock": "clock", "yunet": "with YuNet", "haar": "with Haar", "whole": "--crop none"}
+    figure, axes = pyplot.subplots(figsize=(8, 4.2), layout="constrained")
+    for index, (way, label) in enumerate(ways.items()):
+        costs = [clip[way]["over_bare"] for clip in clips.values()]
+        medians = [cost["median"] for cost in costs]
+        spread = [
+            [cost["median"] - cost["min"] for cost in costs],
+            [cost["max"] - cost["median"] for cost in costs],
+        ]
+        places = [place + 0.2 * (index - 1.5) for place in range(len(costs))]
+        axes.bar(places, medians, 0.2, yerr=spread, label=label, color=_COLOURS[index], capsize=2)
+    for place, clip in enumerate(clips.values()):
+        if clip["limit"] is not None:
+            axes.hlines(clip["limit"], place - 0.4, place + 0.4, color="black", linestyle=":")
+    axes.set_xticks(range(len(clips)), list(clips), rotation=20, ha="right", fontsize=8)
+    axes.set_ylabel("processor time over that of bare decoding")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(fontsize=8)
+    _save(figure, path)
+
+
 def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, dpi=150)
     pyplot.close(figure)

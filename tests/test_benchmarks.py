@@ -14,6 +14,7 @@ from benchmarks import gpu, plots, published, record, report
 from benchmarks.load import model_tensors
 from benchmarks.perf_analyzer import PerfAnalyzer, read_report
 from benchmarks.processes import BenchmarkError, measure, tree_cpu_s
+from benchmarks.scenes import Scene
 from benchmarks.setup import write_clip
 from syncnet_export.network import SyncNet
 from syncnet_server import Server
@@ -146,6 +147,16 @@ def test_perf_analyzer_says_why_it_fails(server: Server, tmp_path: Path) -> None
         PerfAnalyzer(tmp_path).run(server.grpc_url, "no_such_model", {}, concurrency=1)
 
 
+@pytest.mark.parametrize("way", ["bare", "clock", "haar", "whole"])
+def test_ingest_is_measured_on_a_scene_with_a_head(tmp_path: Path, way: str) -> None:
+    clip = Scene(320, 240, 200, seconds=1).write(tmp_path / "scene.mp4")
+    usage = measure([sys.executable, "-m", "benchmarks.ingest", str(clip), way])
+    figures = json.loads(usage.stdout)
+    assert (figures["frames"], figures["side"]) == (25, 240)
+    assert figures["cropped"] == (25 if way in ("haar", "whole") else 0)
+    assert figures["cpu_s"] > 0
+
+
 def test_plots_are_pictures(tmp_path: Path) -> None:
     rows = [
         {"concurrency": n, "p50_ms": 10.0 * n, "p99_ms": 15.0 * n, "windows_per_s": 100.0}
@@ -154,7 +165,10 @@ def test_plots_are_pictures(tmp_path: Path) -> None:
     plots.throughput_against_latency({"gRPC": rows}, tmp_path / "load.png")
     stage = {"median": 1.0, "min": 0.9, "max": 1.2}
     plots.stage_bars({"decode": stage, "video_tower": stage}, 30, tmp_path / "stages.png")
-    for name in ("load.png", "stages.png"):
+    cost = {"over_bare": stage}
+    ways = {"clock": cost, "yunet": cost, "haar": cost, "whole": cost, "limit": 3.0}
+    plots.ingest_costs({"clip": ways}, tmp_path / "ingest.png")
+    for name in ("load.png", "stages.png", "ingest.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
