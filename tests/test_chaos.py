@@ -92,3 +92,17 @@ def test_a_short_run_loses_nothing(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "chaos.json").read_text())
     assert_nothing_is_wrong(figures, CLIPS, FAULTS_IN_ALL)
     assert done.returncode == 0
+
+
+def test_the_long_run_lost_nothing() -> None:
+    figures = json.loads(RESULTS.read_text())
+    assert (figures["clips"], figures["faults"]) == (1000, 200)
+    assert figures["faults_by_kind"].keys() == WEIGHTS.keys()
+    assert figures["leftovers"] == []
+    for site in figures["sites"]:
+        for count in ("lost", "doubled", "different", "false_failures"):
+            assert site[count] == 0
+    operations = (RESULTS.parents[2] / "docs" / "operations.md").read_text()
+    assert figures["command"] in operations
+    for site in figures["sites"]:
+        assert f"{site['longest_outage_s']} s" in operations
