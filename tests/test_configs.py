@@ -14,9 +14,9 @@ from tritonclient.grpc import model_config_pb2 as triton
 
 from syncnet_client.defaults import DEFAULT_CHUNK, DEFAULT_VSHIFT
 from syncnet_export.fp16 import to_fp16
-from syncnet_export.int8 import quantise
+from syncnet_export.int8 import calibrate, quantise
 from syncnet_export.network import SyncNet
-from syncnet_export.precisions import FP16, FP32, INT8, INT8_AMX
+from syncnet_export.precisions import FP16, INT8, INT8_AMX, PRECISIONS
 from syncnet_export.reference import seeded_inputs
 from syncnet_export.served_tower import serving_form
 from syncnet_export.tensorrt import MAX_BATCH, shape_range
@@ -59,15 +59,14 @@ def graphs(narrow_weights: dict[str, object]) -> dict[tuple[str, str], onnx.Grap
     network = SyncNet.from_state_dict(narrow_weights)
     result = {}
     for spec in TOWERS:
-        fp32 = trace(serving_form(network, spec))
-        fp16 = onnx.load_from_string(fp32.SerializeToString())
-        to_fp16(fp16)
-        models = {FP32: fp32, FP16: fp16}
-        for precision in (INT8, INT8_AMX):
-            models[precision] = trace(serving_form(network, spec, integer=True))
-            batches = [seeded_inputs(0, windows=1).of(spec)[None]]
-            quantise(models[precision], batches, for_amx=precision is INT8_AMX)
-        for precision, model in models.items():
+        for precision in PRECISIONS:
+            form = {"aligned": precision.aligned, "bytes_first": precision.bytes_first}
+            model = trace(serving_form(network, spec, **form))
+            if precision.integer:
+                statistics = calibrate(model, [seeded_inputs(0, windows=1).of(spec)[None]])
+                quantise(model, statistics, precision.integer)
+            if precision.half:
+                to_fp16(model)
             result[spec.name, precision.file_name] = model.graph
     return result
 

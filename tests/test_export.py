@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from syncnet_export import (
     ExportError,
     VerificationError,
     build,
-    building,
+    exporter,
     load_checkpoint,
     save_checkpoint,
 )
@@ -30,11 +31,17 @@ from syncnet_export.building import Build
 from syncnet_export.cli import main
 from syncnet_export.fp16 import to_fp16
 from syncnet_export.install import install, installed_versions, next_version, staged
-from syncnet_export.int8 import quantise
+from syncnet_export.int8 import calibrate, quantise
 from syncnet_export.metadata import read_metadata, require_one_source
 from syncnet_export.network import SyncNet, random_checkpoint
 from syncnet_export.onnx_files import embed, open_session, read_model, write_model
-from syncnet_export.precisions import FP32, INT8, INT8_AMX, PRECISIONS
+from syncnet_export.precisions import (
+    FP32,
+    INT8,
+    INT8_AMX,
+    PRECISIONS,
+    Precision,
+)
 from syncnet_export.reference import Inputs, published_embeddings, seeded_inputs
 from syncnet_export.served_tower import serving_form
 from syncnet_export.tower_files import TowerFile, find_files
@@ -72,13 +79,13 @@ def spec(request: pytest.FixtureRequest) -> TowerSpec:
 
 @pytest.fixture(scope="module")
 def traced(network: SyncNet) -> Callable[[TowerSpec, bool], onnx.ModelProto]:
-    """A copy of a traced tower, float or integer, traced once."""
+    """A copy of a traced tower, of floats or to be quantised for CPUs, traced once."""
     models: dict[tuple[str, bool], bytes] = {}
 
     def copy(spec: TowerSpec, integer: bool) -> onnx.ModelProto:
         key = (spec.name, integer)
         if key not in models:
-            tower = serving_form(network, spec, integer=integer)
+            tower = serving_form(network, spec, aligned=integer, bytes_first=integer)
             models[key] = trace(tower).SerializeToString()
         return onnx.load_from_string(models[key])
 
@@ -99,6 +106,14 @@ def repository(tmp_path: Path) -> Path:
 def exported(all_precisions: tuple[Path, Build]) -> Path:
     """A repository whose version 1 has every precision; read only."""
     return all_precisions[0]
+
+
+def quantise_on(
+    model: onnx.ModelProto, spec: TowerSpec, inputs: Inputs, precision: Precision
+) -> None:
+    """Turn a traced tower into an int8 one, calibrated on these inputs."""
+    assert precision.integer is not None
+    quantise(model, calibrate(model, [inputs.of(spec)[None]]), precision.integer)
 
 
 def files_below(folder: Path) -> set[str]:
@@ -211,15 +226,17 @@ def test_a_list_of_tensors_is_no_state_dict(tmp_path: Path) -> None:
 # The form that is served
 
 
-@pytest.mark.parametrize("integer", [False, True])
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("bytes_first", [False, True])
 def test_serving_form_is_the_published_network(
-    network: SyncNet, spec: TowerSpec, integer: bool
+    network: SyncNet, spec: TowerSpec, aligned: bool, bytes_first: bool
 ) -> None:
     inputs = [seeded_inputs(seed, windows=3) for seed in (0, 1)]
     expected = [published_embeddings(network, one) for one in inputs]
     batch = torch.from_numpy(np.stack([one.of(spec) for one in inputs]))
     with torch.inference_mode():
-        actual = serving_form(network, spec, integer=integer)(batch).numpy()
+        tower = serving_form(network, spec, aligned=aligned, bytes_first=bytes_first)
+        actual = tower(batch).numpy()
     assert actual.shape == (2, 3, 1024)
     for row, reference in zip(actual, expected, strict=True):
         side = reference.video if spec is VIDEO else reference.audio
@@ -295,15 +312,15 @@ def test_weights_beyond_fp16_are_refused(
         to_fp16(model)
 
 
-@pytest.mark.parametrize("for_amx", [False, True])
+@pytest.mark.parametrize("precision", [INT8, INT8_AMX])
 def test_every_convolution_behind_bytes_becomes_an_integer_one(
     traced: Callable[[TowerSpec, bool], onnx.ModelProto],
     spec: TowerSpec,
     tmp_path: Path,
-    for_amx: bool,
+    precision: Precision,
 ) -> None:
     model = traced(spec, True)
-    quantise(model, [seeded_inputs(0, windows=2).of(spec)[None]], for_amx=for_amx)
+    quantise_on(model, spec, seeded_inputs(0, windows=2), precision)
     write_model(model, tmp_path / "model.onnx")
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
@@ -322,9 +339,9 @@ def test_the_form_for_amx_gives_the_same_bits(
     traced: Callable[[TowerSpec, bool], onnx.ModelProto], spec: TowerSpec
 ) -> None:
     embeddings, weights = [], []
-    for for_amx in (False, True):
+    for precision in (INT8, INT8_AMX):
         model = traced(spec, True)
-        quantise(model, [seeded_inputs(3, windows=8).of(spec)[None]], for_amx=for_amx)
+        quantise_on(model, spec, seeded_inputs(3, windows=8), precision)
         session = open_session(model.SerializeToString())
         embeddings.append(embed(session, spec, seeded_inputs(4, windows=8).of(spec)[None]))
         weights.append(
@@ -342,19 +359,19 @@ def test_the_form_for_amx_gives_the_same_bits(
 def test_bias_correction_makes_int8_better(
     traced: Callable[[TowerSpec, bool], onnx.ModelProto],
     network: SyncNet,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calibration, test = seeded_inputs(3, windows=8), seeded_inputs(4, windows=8)
     expected = published_embeddings(network, test).video
     errors = []
     for correct in (True, False):
-        if not correct:
-            monkeypatch.setattr(
-                "syncnet_export.int8._Statistics.channel_means",
-                property(lambda statistics: np.zeros_like(statistics.channel_sums)),
-            )
         model = traced(VIDEO, True)
-        quantise(model, [calibration.frames[None]])
+        statistics = calibrate(model, [calibration.frames[None]])
+        if not correct:
+            statistics = {
+                name: replace(layer, input_means=np.zeros_like(layer.input_means))
+                for name, layer in statistics.items()
+            }
+        quantise(model, statistics, INT8.integer)
         actual = embed(open_session(model.SerializeToString()), VIDEO, test.frames[None])[0]
         errors.append(np.linalg.norm(actual - expected))
     assert errors[0] < errors[1]
@@ -401,7 +418,7 @@ def test_all_precisions_are_verified_and_say_what_they_are(
         assert metadata.precision == file.precision.name
         assert metadata.checkpoint_sha256 == sha256
         assert "MIT" in metadata.licence
-        assert metadata.calibration == ("clip.mp4" if file.precision in (INT8, INT8_AMX) else "")
+        assert metadata.calibration == ("clip.mp4" if file.precision.integer else "")
     assert require_one_source(file.path for file in files) == sha256
 
 
@@ -464,7 +481,7 @@ def test_what_fails_verification_is_not_installed(
         weight.CopyFrom(numpy_helper.from_array(values, weight.name))
         to_fp16(model)
 
-    monkeypatch.setattr(building, "to_fp16", spoil)
+    monkeypatch.setattr(exporter, "to_fp16", spoil)
     before = files_below(repository)
     with pytest.raises(VerificationError, match=r"nothing was installed: .*fp16"):
         build(narrow_checkpoint, model_repository=repository, precisions=["fp16"])
@@ -514,8 +531,10 @@ def test_scores_are_compared_on_clips(exported: Path, network: SyncNet, talking_
     )
     assert report.failures == []
     assert {check.inputs for check in report.embeddings} == {"seeded", "clip.mp4"}
-    assert [check.precision for check in report.scores] == ["fp32", "fp16", "int8", "int8-amx"]
-    fp32, _, int8, _ = report.scores
+    assert [check.precision for check in report.scores] == [
+        precision.name for precision in PRECISIONS
+    ]
+    fp32, _, int8, *_ = report.scores
     assert fp32.exported.offset == fp32.published.offset
     assert fp32.exported.confidence == pytest.approx(fp32.published.confidence, rel=1e-4)
     assert 0 < int8.confidence_error < 0.05
@@ -552,7 +571,7 @@ def test_verify_and_inspect_from_the_command_line(
     assert status == 0
     entries = json.loads(output)
     assert [entry["precision"] for entry in entries] == [
-        name for name in ("fp32", "fp16", "int8", "int8-amx") for _ in TOWERS
+        precision.name for precision in PRECISIONS for _ in TOWERS
     ]
     status, output, _ = command("inspect", *repository)
     assert status == 0
@@ -613,7 +632,7 @@ def bad_uses(folder: Path) -> Iterator[tuple[Sequence[str], int, str]]:
     yield ["build"], 2, "--weights"
     yield ["verify", "--weights", there, "--version", "9"], 1, "no ONNX files of version 9"
     yield ["inspect", "--version", "9"], 1, "no ONNX files of version 9"
-    yield ["tensorrt", "--precision", "int8"], 1, "fp32 or fp16"
+    yield ["tensorrt", "--precision", "int8"], 1, "fp32, fp16, int8-trt"
 
 
 @pytest.mark.parametrize("case", range(9))

@@ -60,7 +60,8 @@ def build(
     precision: Annotated[
         str,
         typer.Option(
-            help="What to write: one or more of fp32, fp16, int8, int8-amx, with commas between.",
+            help="What to write: one or more of fp32, fp16, int8, int8-amx, int8-trt, with commas "
+            "between.",
             metavar="NAME[,NAME...]",
         ),
     ] = "fp32",
@@ -80,8 +81,8 @@ def build(
     offset_error_ms: OffsetError = 0,
     model_repository: Repository = None,
 ) -> None:
-    """Export both towers, verify them, and install them as a new version."""
-    from syncnet_export import building
+    """Export both towers, verify them, and install what passed as a new version."""
+    from syncnet_export import building, metadata
     from syncnet_export.description import WeightsDescription
 
     result = building.build(
@@ -95,7 +96,11 @@ def build(
     )
     _print_report(result.report)
     for file in result.files:
-        typer.echo(file.path)
+        in_fp32 = metadata.read_metadata(file.path).in_fp32
+        typer.echo(f"{file.path}  (in fp32: {in_fp32})" if in_fp32 else file.path)
+    if result.refused:
+        reasons = "; ".join(result.refused.values())
+        raise VerificationError(f"not installed: {', '.join(result.refused)}: {reasons}")
 
 
 @app.command()

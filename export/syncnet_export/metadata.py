@@ -35,11 +35,12 @@ class TowerMetadata:
 
     Attributes:
         tower: ``video_tower`` or ``audio_tower``.
-        precision: ``fp32``, ``fp16``, ``int8`` or ``int8-amx``.
+        precision: its name, see `precisions.PRECISIONS`.
         checkpoint_sha256: of the checkpoint file the weights came from.
         exporter: version of the package that wrote the file.
         licence: what applies to the graph and to the weights.
         calibration: what int8 ranges were measured on; empty for the other precisions.
+        in_fp32: convolutions of an int8 file that are not int8, with their share of the work.
         weights: name of the weights; empty where it is not known, as the following two.
         trained_on: what the weights learned from.
         offset_error_ms: how far off their absolute offset was seen to be.
@@ -51,6 +52,7 @@ class TowerMetadata:
     exporter: str
     licence: str = LICENCE_NOTE
     calibration: str = ""
+    in_fp32: str = ""
     weights: str = ""
     trained_on: str = ""
     offset_error_ms: str = ""

@@ -12,7 +12,16 @@ from syncnet_client.contract import FRAME_SIZE, MFCC_COEFFICIENTS, MFCC_FRAMES, 
 from syncnet_export.network import SyncNet
 from syncnet_export.tower_specs import VIDEO, TowerSpec
 
-__all__ = ["Embeddings", "Inputs", "published_embeddings", "seeded_inputs"]
+__all__ = [
+    "VERIFICATION_SEED",
+    "Embeddings",
+    "Inputs",
+    "published_embeddings",
+    "relative_error",
+    "seeded_inputs",
+]
+
+VERIFICATION_SEED = 1  # of the inputs that every file is verified on
 
 _WINDOWS_AT_ONCE = 16  # of the PyTorch network, which takes 14 MB for the first layer of each
 
@@ -40,6 +49,16 @@ class Embeddings:
 
     video: npt.NDArray[np.float32]
     audio: npt.NDArray[np.float32]
+
+    def of(self, spec: TowerSpec) -> npt.NDArray[np.float32]:
+        """The embeddings from this tower."""
+        return self.video if spec is VIDEO else self.audio
+
+
+def relative_error(embeddings: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+    """The largest ``||e - r|| / ||r||`` over the windows; NaN where there is one."""
+    error = np.linalg.norm(embeddings - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    return float(error.max())
 
 
 def seeded_inputs(seed: int, windows: int = 8) -> Inputs:

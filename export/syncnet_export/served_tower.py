@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from syncnet_client.contract import WINDOW_FRAMES
+from syncnet_client.contract import EMBEDDING_SIZE, WINDOW_FRAMES
 from syncnet_export.network import SyncNet
 from syncnet_export.tower_specs import VIDEO, TowerSpec
 
@@ -49,9 +49,10 @@ class ServedTower(nn.Module):
 
     Attributes:
         spec: names and shapes of its tensors.
-        integer: whether this is to be quantised: frames are cut into windows as bytes, and become
-            floats right before the first convolution, which has one channel more, see
-            `_align_first_layer`. Otherwise frames become floats first: TensorRT takes bytes as
+        aligned: whether the first video convolution has 16 channels in place of 15, see
+            `_align_first_layer`.
+        bytes_first: whether frames are cut into windows as bytes and become floats right before
+            the first convolution. Otherwise they become floats at once: TensorRT takes bytes as
             an input, and does nothing else with them.
         weights: how the weight of each layer was made, by its name in this module.
     """
@@ -62,11 +63,13 @@ class ServedTower(nn.Module):
         convolutions: nn.Sequential,
         head: nn.Sequential,
         *,
-        integer: bool = False,
+        aligned: bool = False,
+        bytes_first: bool = False,
     ) -> None:
         super().__init__()
         self.spec = spec
-        self.integer = integer
+        self.aligned = aligned
+        self.bytes_first = bytes_first
         self.weights: dict[str, LayerWeight] = {}
         modules = [*convolutions, *head]
         last = max(
@@ -86,7 +89,7 @@ class ServedTower(nn.Module):
                 layers.append(nn.ReLU())
             elif isinstance(module, (nn.MaxPool2d, nn.MaxPool3d)):
                 layers.extend(_pool(module))
-        if integer and spec is VIDEO:
+        if aligned and spec is VIDEO:
             layers[0] = self._align_first_layer(layers[0])
         self.layers = nn.Sequential(*layers)
         self.eval()
@@ -101,18 +104,18 @@ class ServedTower(nn.Module):
         Returns:
             float [B, K, 1024] or [B, A, 1024]
         """
-        batch, count = inputs.shape[0], inputs.shape[1] - self.spec.surplus
+        batch = inputs.shape[0]
         windows = self._video_windows(inputs) if self.spec is VIDEO else inputs.unsqueeze(2)
         embeddings: Tensor = self.layers(windows.flatten(0, 1).float())
-        return embeddings.reshape(batch, count, -1)
+        return embeddings.reshape(batch, -1, EMBEDDING_SIZE)
 
     def _video_windows(self, frames: Tensor) -> Tensor:
-        """[B, K+4, 224, 224, 3] to [B, K, 15, 224, 224], channel 3 * frame + colour."""
-        if not self.integer:
+        """[B, K+4, 224, 224, 3] to [B, K, 15 or 16, 224, 224], channel 3 * frame + colour."""
+        if not self.bytes_first:
             frames = frames.float()
         planes = frames.permute(0, 1, 4, 2, 3).flatten(1, 2)
         channels = torch.arange(_COLOURS * WINDOW_FRAMES)
-        if self.integer:
+        if self.aligned:
             channels = torch.cat([channels, channels[-1:]])
         windows = torch.arange(frames.shape[1] - self.spec.surplus)
         chosen = (_COLOURS * windows[:, None] + channels).flatten()
@@ -122,8 +125,9 @@ class ServedTower(nn.Module):
     def _align_first_layer(layer: nn.Module) -> nn.Module:
         """The first video convolution with a sixteenth channel, whose weights are zero.
 
-        Integer convolutions read their patches 16 bytes at a time; with 15 channels none of them
-        is aligned, and this layer, which is half the tower, takes 1.4 times as long.
+        Integer convolutions on CPUs read their patches 16 bytes at a time; with 15 channels none of
+        them is aligned, and this layer, which is half the tower, takes 1.4 times as long. Matrix
+        units of GPUs want multiples of 8 channels in half precision and of 16 in int8.
         """
         assert isinstance(layer, nn.Conv2d)
         aligned = nn.Conv2d(16, layer.out_channels, (7, 7), stride=2)
@@ -133,11 +137,15 @@ class ServedTower(nn.Module):
         return aligned
 
 
-def serving_form(network: SyncNet, spec: TowerSpec, *, integer: bool = False) -> ServedTower:
+def serving_form(
+    network: SyncNet, spec: TowerSpec, *, aligned: bool = False, bytes_first: bool = False
+) -> ServedTower:
     """The tower of a network in eval mode, in the form that is served (see `ServedTower`)."""
     if spec is VIDEO:
-        return ServedTower(spec, network.netcnnlip, network.netfclip, integer=integer)
-    return ServedTower(spec, network.netcnnaud, network.netfcaud, integer=integer)
+        towers = network.netcnnlip, network.netfclip
+    else:
+        towers = network.netcnnaud, network.netfcaud
+    return ServedTower(spec, *towers, aligned=aligned, bytes_first=bytes_first)
 
 
 def _fold(

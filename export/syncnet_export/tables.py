@@ -62,6 +62,7 @@ def metadata_table(files: Sequence[tuple[Path, TowerMetadata]]) -> Table:
     licences = sorted({metadata.licence for _, metadata in files})
     table = Table(caption="\n".join(licences), caption_justify="left")
     for column in ("file", "precision", "weights", "checkpoint", "exporter", "calibrated on"):
+    for column in ("file", "precision", "checkpoint", "exporter", "calibrated on", "in fp32"):
         table.add_column(column, overflow="fold")
     for path, metadata in files:
         table.add_row(
@@ -71,6 +72,7 @@ def metadata_table(files: Sequence[tuple[Path, TowerMetadata]]) -> Table:
             metadata.checkpoint_sha256[:12],
             metadata.exporter,
             metadata.calibration or "-",
+            metadata.in_fp32 or "-",
         )
     return table
 

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from syncnet_client.contract import EMBEDDING_SIZE
 from syncnet_export.errors import ExportError
+from syncnet_export.naming import name_values
 from syncnet_export.served_tower import LayerWeight, ServedTower
 from syncnet_export.tower_specs import TowerSpec
 
@@ -47,14 +48,15 @@ def trace(tower: ServedTower) -> onnx.ModelProto:
 
 
 def store_half_weights(model: onnx.ModelProto, weights: dict[str, LayerWeight]) -> None:
-    """Keep the weights in a traced fp32 model as fp16, in half the space.
+    """Keep the fp32 weights in a traced model as fp16, in half the space.
 
     The graph casts them to fp32 and multiplies the factors of the folded norms in, which runtimes
     do once, when they load the file. Exact where `LayerWeight.raw` is exact in fp16.
     """
     nodes = []
-    for name, weight in weights.items():
-        initializer = _initializer(model, name)
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name in [name for name in weights if name in initializers]:
+        weight, initializer = weights[name], initializers[name]
         stored = f"{name}.half"
         half = weight.raw.half().numpy()
         cast_to = name if weight.factor is None else f"{name}.raw"
@@ -75,14 +77,6 @@ def store_half_weights(model: onnx.ModelProto, weights: dict[str, LayerWeight]) 
     model.graph.node.extend(nodes)
 
 
-def _initializer(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
-    initializer: onnx.TensorProto
-    for initializer in model.graph.initializer:
-        if initializer.name == name:
-            return initializer
-    raise ExportError(f"{model.graph.name}: the traced graph has no weight {name}")
-
-
 def _normalise(model: onnx.ModelProto, spec: TowerSpec) -> None:
     """Leave what runtimes need, and nothing that differs from one export to the next."""
     graph = model.graph
@@ -95,7 +89,7 @@ def _normalise(model: onnx.ModelProto, spec: TowerSpec) -> None:
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         del item.metadata_props[:]
     _measure_after_cast(graph)
-    _name_values(graph)
+    name_values(graph)
     shapes = (
         (graph.input[0], spec.input_axis, spec.input_dims),
         (graph.output[0], "windows", (EMBEDDING_SIZE,)),
@@ -128,23 +122,6 @@ def _measure_after_cast(graph: onnx.GraphProto) -> None:
     first.CopyFrom(cast)
     graph.node.remove(cast)
     graph.node.insert(0, first)
-
-
-def _name_values(graph: onnx.GraphProto) -> None:
-    """Name nodes and inner values after operator and order, not after the tracer's counters."""
-    kept = {value.name for value in (*graph.input, *graph.output)}
-    names: dict[str, str] = {}
-    for initializer in graph.initializer:
-        if not initializer.name.startswith("layers."):
-            names[initializer.name] = f"constant_{len(names)}"
-            initializer.name = names[initializer.name]
-    for index, node in enumerate(graph.node):
-        node.name = f"{node.op_type}_{index}"
-        for position, output in enumerate(node.output):
-            if output not in kept:
-                names[output] = f"{node.name}_{position}"
-        for values in (node.input, node.output):
-            values[:] = [names.get(value, value) for value in values]
 
 
 @contextmanager

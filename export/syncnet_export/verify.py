@@ -20,15 +20,20 @@ from syncnet_export.clips import ClipScore, clip_inputs, score
 from syncnet_export.network import SyncNet
 from syncnet_export.onnx_files import embed, open_session
 from syncnet_export.precisions import PRECISIONS
-from syncnet_export.reference import Embeddings, Inputs, published_embeddings, seeded_inputs
+from syncnet_export.reference import (
+    VERIFICATION_SEED,
+    Embeddings,
+    Inputs,
+    published_embeddings,
+    relative_error,
+    seeded_inputs,
+)
 from syncnet_export.tower_files import TowerFile
 from syncnet_export.tower_specs import VIDEO
 
 __all__ = ["CLEAR_CONFIDENCE", "EmbeddingCheck", "Report", "ScoreCheck", "verify"]
 
 CLEAR_CONFIDENCE = 1.0  # a clip below this has no clear offset
-
-_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,15 @@ class Report:
         checks: list[EmbeddingCheck | ScoreCheck] = [*self.embeddings, *self.scores]
         return [check for check in checks if not check.passed]
 
+    def updated(self, newer: Report) -> Report:
+        """This report with the checks of some precisions replaced by newer ones."""
+        replaced = {check.precision for check in newer.embeddings}
+        return Report(
+            [check for check in self.embeddings if check.precision not in replaced]
+            + newer.embeddings,
+            [check for check in self.scores if check.precision not in replaced] + newer.scores,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """As plain lists and numbers."""
         return {
@@ -133,7 +147,7 @@ def verify(
     Raises:
         ExportError: a clip cannot be used.
     """
-    seeded = _compare(files, network, "seeded", [seeded_inputs(_SEED)])
+    seeded = _compare(files, network, "seeded", [seeded_inputs(VERIFICATION_SEED)])
     embeddings, scores = seeded.checks, []
     for clip in clips:
         compared = _compare(files, network, clip.name, clip_inputs(clip, model_repository))
@@ -189,18 +203,10 @@ def _compare(
                 tower=file.spec.name,
                 precision=file.precision.name,
                 inputs=name,
-                relative_error=_relative_error(embeddings, getattr(published, side)),
+                relative_error=relative_error(embeddings, published.of(file.spec)),
                 tolerance=file.precision.embedding_tolerance,
             )
         )
     return _Comparison(
         checks, published, {key: Embeddings(**pair) for key, pair in exported.items()}
     )
-
-
-def _relative_error(
-    embeddings: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]
-) -> float:
-    """The largest ``||e - r|| / ||r||`` over the windows; NaN where there is one."""
-    error = np.linalg.norm(embeddings - expected, axis=1) / np.linalg.norm(expected, axis=1)
-    return float(error.max())
