@@ -26,6 +26,24 @@ administration=shared-memory,model-repository,trace,logging
 http=metadata,statistics,model-config,$administration
 [ "${SYNCNET_HTTP_INFERENCE:-0}" = 1 ] || http=$http,inference
 
+# Where ONNX Runtime keeps the engines of this profile: in ./engines. There is a folder for each
+# version of the towers, so that engines of old weights go. Without a volume it is new and private,
+# because whoever can write there chooses what runs here.
+if [ "$profile" = tensorrt-ep ]; then
+    umask 077
+    repository=$(cd "$repository" && pwd)
+    cache=${SYNCNET_CACHE:-}
+    if [ -z "$cache" ] || [ ! -w "$cache" ]; then
+        cache=$(mktemp -d)
+    fi
+    version=$(ls "$repository/video_tower" | grep -x '[1-9][0-9]*' | sort -n | tail -n 1)
+    mkdir -p "$cache/version-$version"
+    for folder in "$cache"/version-*; do
+        [ "$folder" = "$cache/version-$version" ] || rm -rf "$folder"
+    done
+    cd "$cache/version-$version"
+fi
+
 # The summaries give the percentiles of the latency; see docs/operations.md.
 tritonserver \
     "--model-repository=$repository" \

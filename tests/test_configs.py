@@ -16,13 +16,12 @@ from syncnet_client.defaults import DEFAULT_CHUNK, DEFAULT_VSHIFT
 from syncnet_export.fp16 import to_fp16
 from syncnet_export.int8 import calibrate, quantise
 from syncnet_export.network import SyncNet
-from syncnet_export.precisions import FP16, INT8, INT8_AMX, PRECISIONS
+from syncnet_export.precisions import FP16, INT8, INT8_AMX, INT8_TRT, PRECISIONS
 from syncnet_export.reference import seeded_inputs
 from syncnet_export.served_tower import serving_form
-from syncnet_export.tensorrt import MAX_BATCH, shape_range
+from syncnet_export.tensorrt import LIVE_CHUNK, MAX_BATCH, shape_ranges
 from syncnet_export.tower_specs import TOWERS, TowerSpec
 from syncnet_export.tracing import trace
-from syncnet_server.plans import PLAN_NAME
 
 CONFIGS = sorted(MODEL_REPOSITORY.glob("*/config.pbtxt"))
 PROFILES = sorted(MODEL_REPOSITORY.glob("*/configs/*.pbtxt"))
@@ -36,7 +35,8 @@ EXPECTED = {
     "int8": ("onnxruntime", INT8.file_name, "KIND_CPU", CPU_BATCH),
     "int8-amx": ("onnxruntime", INT8_AMX.file_name, "KIND_CPU", CPU_BATCH),
     "fp16": ("onnxruntime", FP16.file_name, "KIND_AUTO", MAX_BATCH),
-    "tensorrt": ("tensorrt", PLAN_NAME, "KIND_GPU", MAX_BATCH),
+    "tensorrt": ("tensorrt", FP16.plan_name, "KIND_GPU", MAX_BATCH),
+    "tensorrt-int8": ("tensorrt", INT8_TRT.plan_name, "KIND_GPU", MAX_BATCH),
     "tensorrt-ep": ("onnxruntime", FP16.file_name, "KIND_GPU", MAX_BATCH),
 }
 
@@ -112,7 +112,8 @@ def test_towers_match_their_graphs(
     config = parse(path)
     file_name = config.default_model_filename
     # An engine has the tensors of the ONNX file it is built from.
-    graph = graphs[config.name, FP16.file_name if file_name == PLAN_NAME else file_name]
+    sources = {precision.plan_name: precision.file_name for precision in PRECISIONS}
+    graph = graphs[config.name, sources.get(file_name, file_name)]
     for declared, actual in ((config.input, graph.input), (config.output, graph.output)):
         assert len(declared) == len(actual)
         for tensor, value in zip(declared, actual, strict=True):
@@ -154,11 +155,45 @@ def test_both_ways_to_tensorrt_take_the_same_shapes(spec: TowerSpec) -> None:
     written = {
         name: accelerator.parameters[f"trt_profile_{name}_shapes"] for name in ("min", "opt", "max")
     }
-    shapes = shape_range(spec)
+    _, shapes = shape_ranges(spec)
     for name, shape in zip(written, (shapes.minimum, shapes.optimum, shapes.maximum), strict=True):
         assert written[name] == f"{spec.input_name}:{'x'.join(map(str, shape))}"
     usual = DEFAULT_CHUNK + (0 if spec.surplus else 2 * DEFAULT_VSHIFT)
     assert shapes.optimum == spec.input_shape(1, usual)
+
+
+@pytest.mark.parametrize("spec", TOWERS, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt-int8"])
+def test_an_instance_takes_all_optimisation_profiles_of_its_engine(
+    spec: TowerSpec, name: str
+) -> None:
+    (group,) = parse(MODEL_REPOSITORY / spec.name / "configs" / f"{name}.pbtxt").instance_group
+    assert list(group.profile) == [str(number) for number in range(len(shape_ranges(spec)))]
+
+
+@pytest.mark.parametrize("spec", TOWERS, ids=lambda spec: spec.name)
+def test_profiles_for_gpus_are_warmed_up_with_the_usual_lengths(spec: TowerSpec) -> None:
+    halo = 0 if spec.surplus else 2 * DEFAULT_VSHIFT
+    usual = {chunk + halo + spec.surplus for chunk in (DEFAULT_CHUNK, LIVE_CHUNK)}
+    for name, (_, _, _, batch) in EXPECTED.items():
+        config = parse(MODEL_REPOSITORY / spec.name / "configs" / f"{name}.pbtxt")
+        lengths = {sample.inputs[spec.input_name].dims[0] for sample in config.model_warmup}
+        assert lengths == (usual if batch == MAX_BATCH else set())
+
+
+def test_towers_on_cpus_plan_no_memory() -> None:
+    """Plans of each length are kept; without them two full chunks fit into 2 GB."""
+    for path in (path for path in CONFIGS + PROFILES if model_of(path).endswith("_tower")):
+        config = parse(path)
+        if config.max_batch_size == CPU_BATCH:
+            assert config.parameters["enable_mem_pattern"].string_value == "0"
+
+
+def test_no_profile_for_gpus_searches_algorithms_for_every_length() -> None:
+    for path in (path for path in CONFIGS + PROFILES if model_of(path).endswith("_tower")):
+        config = parse(path)
+        if config.backend == "onnxruntime" and path.stem not in ("int8", "int8-amx"):
+            assert config.parameters["cudnn_conv_algo_search"].string_value == "1"  # HEURISTIC
 
 
 def test_parameters_are_those_that_the_native_backend_knows() -> None:

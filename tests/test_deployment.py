@@ -114,7 +114,7 @@ def test_schemas_are_strict() -> None:
 
 def test_inference_service_describes_a_valid_pod() -> None:
     predictor = dict(inference_service())
-    for own in ("minReplicas", "maxReplicas", "scaleMetric", "scaleTarget"):
+    for own in ("labels", "minReplicas", "maxReplicas", "scaleMetric", "scaleTarget"):
         del predictor[own]
     validate(
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "syncnet"}, "spec": predictor}
@@ -349,8 +349,7 @@ def test_every_profile_is_explained() -> None:
     assert sorted(explained) == sorted(profiles)
     for path in ("server/compose.yaml", "server/kubernetes/base/server.yaml"):
         text = re.sub(r"\s+#?\s*", " ", (ROOT / path).read_text())
-        assert "default, fp16, int8, int8-amx, tensorrt-ep or tensorrt" in text
-    assert profiles == {"default", "fp16", "int8", "int8-amx", "tensorrt-ep", "tensorrt"}
+        assert f"{', '.join(explained[:-1])} or {explained[-1]}" in text
 
 
 def test_images_are_pinned() -> None:
@@ -513,8 +512,54 @@ def test_compose_reserves_a_gpu_that_the_cpu_file_takes_out() -> None:
     server = compose()["server"]
     (device,) = server["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
-    assert compose("compose.cpu.yaml") == {"server": {"deploy": "!reset"}}
+    assert compose("compose.cpu.yaml")["server"]["deploy"] == "!reset"
     assert server["environment"] == {"SYNCNET_PROFILE": "${SYNCNET_PROFILE:-default}"}
+
+
+def test_on_cpus_both_towers_share_one_pool_of_threads() -> None:
+    (pod,) = (
+        resource["spec"]["template"]["spec"]
+        for resource in overlay("cpu")
+        if (resource["kind"], resource["metadata"]["name"]) == ("Deployment", "syncnet-server")
+    )
+    (container,) = pod["containers"]
+    cores = container["resources"]["limits"]["cpu"]
+    in_kubernetes = container["args"]
+    in_compose = compose("compose.cpu.yaml")["server"]["command"]
+    assert in_compose[0] == compose()["server"]["command"][0]
+    for arguments, threads in ((in_kubernetes, cores), (in_compose, "${SYNCNET_THREADS:-0}")):
+        assert arguments[-3:] == [
+            "--backend-config=onnxruntime,enable-global-threadpool=1",
+            f"--backend-config=onnxruntime,intra_op_thread_count={threads}",
+            "--backend-config=onnxruntime,inter_op_thread_count=1",
+        ]
+
+
+def test_engines_lie_in_a_volume_for_each_version_of_the_towers(
+    fake_tritonserver: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in ("video_tower", "audio_tower"):
+        (fake_tritonserver / model / "configs" / "tensorrt-ep.pbtxt").touch()
+        for version in ("2", "10"):
+            (fake_tritonserver / model / version).mkdir()
+    program = tmp_path / "bin" / "tritonserver"
+    program.write_text("#!/bin/sh\npwd\n")
+    cache = tmp_path / "cache"
+    (cache / "version-2").mkdir(parents=True)
+    (cache / "version-2" / "old.engine").touch()
+    monkeypatch.setenv("SYNCNET_CACHE", str(cache))
+    result = run_entrypoint("tensorrt-ep")
+    assert result.stdout.splitlines() == [str(cache / "version-10")]
+    assert [path.name for path in cache.iterdir()] == ["version-10"]
+    assert (cache / "version-10").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_network_policy_selects_the_pods_of_kserve() -> None:
+    (service,) = kustomize.load_all(KUBERNETES / "kserve" / "inference-service.yaml")
+    policies = kustomize.load_all(KUBERNETES / "base" / "network-policy.yaml")
+    (policy,) = (each for each in policies if each["metadata"]["name"] == "syncnet-server")
+    wanted = policy["spec"]["podSelector"]["matchLabels"]
+    assert wanted.items() <= service["spec"]["predictor"]["labels"].items()
 
 
 def test_compose_leaves_time_for_what_is_in_flight() -> None:

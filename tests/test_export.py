@@ -30,9 +30,11 @@ from syncnet_export import (
 from syncnet_export.building import Build
 from syncnet_export.cli import main
 from syncnet_export.fp16 import to_fp16
+from syncnet_export.grouping import run_in_groups
 from syncnet_export.install import install, installed_versions, next_version, staged
 from syncnet_export.int8 import calibrate, quantise
 from syncnet_export.metadata import read_metadata, require_one_source
+from syncnet_export.mixed import LayerChoice
 from syncnet_export.network import SyncNet, random_checkpoint
 from syncnet_export.onnx_files import embed, open_session, read_model, write_model
 from syncnet_export.precisions import (
@@ -286,6 +288,81 @@ def test_shapes_are_not_read_from_bytes(
     graph = traced(VIDEO, False).graph
     readers = [node.op_type for node in graph.node if "FRAMES" in node.input]
     assert readers == ["Cast"]
+
+
+def test_too_few_frames_are_no_windows_and_not_an_error(
+    traced: Callable[[TowerSpec, bool], onnx.ModelProto], spec: TowerSpec
+) -> None:
+    """What is missing is said by the model that takes the embeddings, in a sentence."""
+    model = traced(spec, False)
+    if spec is VIDEO:
+        run_in_groups(model)
+    session = open_session(model.SerializeToString())
+    for count in (0, spec.surplus):
+        inputs = np.zeros((2, count, *spec.input_dims), spec.input_type)
+        assert embed(session, spec, inputs).shape == (2, 0, 1024)
+
+
+@pytest.mark.parametrize("windows", [1, 2, 3, 4, 5, 9])
+def test_groups_of_windows_change_nothing(
+    traced: Callable[[TowerSpec, bool], onnx.ModelProto], windows: int
+) -> None:
+    whole, grouped = traced(VIDEO, False), traced(VIDEO, False)
+    run_in_groups(grouped)
+    onnx.checker.check_model(grouped, full_check=True)
+    generator = np.random.default_rng(windows)
+    frames = generator.integers(0, 256, VIDEO.input_shape(2, windows), dtype=np.uint8)
+    expected, actual = (
+        embed(open_session(model.SerializeToString()), VIDEO, frames) for model in (whole, grouped)
+    )
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_inner_values_are_named_after_the_checkpoint(
+    exported: Path, repository: Path, narrow_checkpoint: Path, tmp_path: Path
+) -> None:
+    """ONNX Runtime finds TensorRT engines again by these names."""
+    other = tmp_path / "other.safetensors"
+    save_checkpoint(other, random_checkpoint(seed=9, width=NARROW_WIDTH))
+    build(other, model_repository=repository, version=1)
+    for spec in TOWERS:
+        names = []
+        for folder in (exported, repository):
+            graph = read_model(folder / spec.name / "1" / FP32.file_name).graph
+            kept = {value.name for value in (*graph.input, *graph.output)}
+            assert kept == {spec.input_name, spec.output_name}
+            outputs = {name for node in graph.node for name in node.output} - kept
+            names.append({graph.name, *outputs, *(tensor.name for tensor in graph.initializer)})
+        assert not names[0] & names[1]
+        digits = load_checkpoint(narrow_checkpoint).sha256[:12]
+        assert all(digits in name for name in names[0])
+
+
+def test_layers_return_to_fp32_until_the_tolerance_holds() -> None:
+    errors = {"a": 0.01, "b": 0.03, "c": 0.02}
+    choice = LayerChoice(
+        list(errors), 0.03, lambda kept: sum(errors[name] for name in errors if name not in kept)
+    )
+    choice.settle()
+    assert choice.kept == ["b", "c"]  # 0.06, 0.03, 0.01; the margin makes 0.027 of 0.03
+    assert choice.keep_another()
+    assert not choice.keep_another()
+
+
+def test_what_passed_is_installed_when_a_precision_fails(
+    repository: Path, narrow_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    def refuse(model: onnx.ModelProto) -> None:
+        raise ExportError(f"{model.graph.name}: too large for fp16")
+
+    monkeypatch.setattr(exporter, "to_fp16", refuse)
+    status, _, errors = command(
+        *("build", "--weights", narrow_checkpoint, "--model-repository", repository),
+        *("--precision", "fp32,fp16"),
+    )
+    assert status == 1
+    assert errors == "syncnet-export: not installed: fp16: video_tower: too large for fp16\n"
+    assert [file.precision for file in find_files(repository, 2)] == [FP32, FP32]
 
 
 def test_fp16_is_half_precision_from_end_to_end(

@@ -137,7 +137,7 @@ def test_a_request_that_fails_does_not_fail_its_batch(lookup_server: Server) -> 
         answers = list(pool.map(answer_or_error, requests))
     failed = answers.pop(1)
     assert isinstance(failed, str)
-    assert failed.startswith("StatusCode.INVALID_ARGUMENT")
+    assert failed.startswith("StatusCode.INTERNAL")
     assert "out of data bounds" in failed
     for indices, answer in zip([[0, 1], [4, 5], [6, 7]], answers, strict=True):
         np.testing.assert_array_equal(answer, TABLE[None, indices])
@@ -254,6 +254,7 @@ def test_threads_are_as_many_as_the_cores_it_may_use(backend: ModuleType) -> Non
 def accelerated(*accelerators: dict[str, object]) -> dict[str, object]:
     return {
         "name": "tower",
+        "parameters": {},
         "optimization": {
             "execution_accelerators": {"gpu_execution_accelerator": list(accelerators)}
         },

@@ -6,10 +6,16 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from conftest import MODEL_REPOSITORY
+from conftest import MODEL_REPOSITORY, copy_model_repository
 
+from syncnet_client import SyncNetClient
 from syncnet_export import build, load_checkpoint
+from syncnet_export.clips import sample_clip
 from syncnet_export.metadata import read_metadata
+from syncnet_export.precisions import FP32, INT8
+from syncnet_export.tower_files import find_files
+from syncnet_export.verify import verify
+from syncnet_server import Server
 from syncnet_training.evaluate import EvaluationClip, evaluate_synthetic
 from syncnet_training.synthesis import synthesize_clip
 
@@ -48,7 +54,31 @@ def test_exporting_the_committed_weights_gives_the_shipped_towers(tmp_path: Path
 
 
 def test_the_shipped_towers_are_small() -> None:
-    assert sum(shipped(tower).stat().st_size for tower in TOWERS) <= MAX_BYTES
+    """In all precisions that ship."""
+    files = [path for tower in TOWERS for path in shipped(tower).parent.glob("*.onnx")]
+    assert {path.name for path in files} == {FP32.file_name, INT8.file_name}
+    assert sum(path.stat().st_size for path in files) <= MAX_BYTES
+
+
+def test_the_shipped_int8_towers_are_the_shipped_network(talking_clip: Path) -> None:
+    report = verify(
+        find_files(MODEL_REPOSITORY, 1),
+        load_checkpoint(WEIGHTS).network(),
+        clips=[talking_clip],
+        model_repository=MODEL_REPOSITORY,
+    )
+    assert {check.precision for check in report.embeddings} == {"fp32", "int8"}
+    assert [check for check in report.failures if check in report.embeddings] == []
+
+
+@pytest.mark.server
+def test_int8_is_served_out_of_the_box(tmp_path: Path) -> None:
+    with (
+        Server(copy_model_repository(tmp_path), "int8") as server,
+        SyncNetClient(server.grpc_url) as client,
+    ):
+        result = client.score(sample_clip())
+    assert abs(result.offset_frames) <= 1
 
 
 @pytest.mark.slow

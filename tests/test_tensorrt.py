@@ -45,7 +45,7 @@ class StandIn:
     MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
 
     def __init__(self) -> None:
-        self.shapes: dict[str, tuple[tuple[int, ...], ...]] = {}
+        self.shapes: dict[str, list[tuple[tuple[int, ...], ...]]] = {}
         self.caches: list[bytes] = []
         self.refuses = ""
         self.readable = True
@@ -76,7 +76,7 @@ class StandIn:
         def set_timing_cache(cache: bytes, ignore_mismatch: bool) -> bool:
             assert not ignore_mismatch
             self.caches.append(cache)
-            return True
+            return cache != b"of another GPU"
 
         serialized = SimpleNamespace(serialize=lambda: b"timings")
         return SimpleNamespace(
@@ -88,7 +88,7 @@ class StandIn:
         )
 
     def _set_shape(self, name: str, *shapes: tuple[int, ...]) -> None:
-        self.shapes[name] = shapes
+        self.shapes.setdefault(name, []).append(shapes)
 
     def _build(self, network: dict[str, bytes], config: object) -> bytes | None:  # noqa: ARG002
         if self.refuses and self.refuses.encode() in network["model"]:
@@ -132,12 +132,10 @@ def test_both_engines_are_built_and_described(
     ]
     assert package.network_flags == [2, 2]  # strongly typed
     for spec, plan in zip(TOWERS, written, strict=True):
-        shapes = tensorrt.shape_range(spec)
-        assert package.shapes[spec.input_name] == (
-            shapes.minimum,
-            shapes.optimum,
-            shapes.maximum,
-        )
+        assert package.shapes[spec.input_name] == [
+            (shapes.minimum, shapes.optimum, shapes.maximum)
+            for shapes in tensorrt.shape_ranges(spec)
+        ]
         record = PlanRecord.read(plan.with_name("model.plan.json"))
         source = plan.with_name("model.fp16.onnx")
         assert record.tensorrt == "10.5.0"
@@ -150,12 +148,29 @@ def test_both_engines_are_built_and_described(
     assert package.caches[2:] == [b"timings", b"timings"]
 
 
+def test_a_timing_cache_of_another_gpu_is_replaced(
+    package: StandIn, repository: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "timing.cache"
+    cache.write_bytes(b"of another GPU")
+    tensorrt.build_plans(repository, 1, timing_cache=cache)
+    assert package.caches == [b"of another GPU", b"", b"timings"]
+    assert cache.read_bytes() == b"timings"
+
+
 def test_shapes_reach_from_one_window_to_a_full_batch() -> None:
-    video, audio = tensorrt.shape_range(VIDEO), tensorrt.shape_range(AUDIO)
-    assert video.minimum == (1, 5, 224, 224, 3)
-    assert video.optimum == (1, 124, 224, 224, 3)
-    assert audio.optimum == (1, 140, 13, 20)
-    assert audio.maximum[0] == video.maximum[0] == 4
+    for spec in TOWERS:
+        live, clips = tensorrt.shape_ranges(spec)
+        assert live.minimum == clips.minimum == spec.input_shape(1, 1)
+        assert live.optimum[0] == live.maximum[0] == clips.maximum[0] == tensorrt.MAX_BATCH
+        assert all(a <= b for a, b in zip(live.maximum, clips.maximum, strict=True))
+    live, clips = tensorrt.shape_ranges(VIDEO)
+    assert live.optimum == (16, 29, 224, 224, 3)
+    assert clips.optimum == (1, 124, 224, 224, 3)
+    assert [shapes.optimum for shapes in tensorrt.shape_ranges(AUDIO)] == [
+        (16, 45, 13, 20),
+        (1, 140, 13, 20),
+    ]
 
 
 @pytest.mark.parametrize("refuses", [VIDEO, AUDIO])

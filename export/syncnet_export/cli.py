@@ -191,7 +191,9 @@ def fetch(
 
 @app.command()
 def tensorrt(
-    precision: Annotated[str, typer.Option(help="Build from the fp32 or the fp16 files.")] = "fp16",
+    precision: Annotated[
+        str, typer.Option(help="Build from the fp32, fp16 or int8-trt files.")
+    ] = "fp16",
     timing_cache: Annotated[
         Path | None, typer.Option(help="File with timings that makes the next build faster.")
     ] = None,

@@ -86,7 +86,11 @@ class Exporter:
             to_fp16(model)
         elif self._checkpoint.half:
             tower = serving_form(self.network, spec, aligned=precision.aligned)
-            store_half_weights(model, tower.weights)
+            # Of int8 files the largest weight would be most of the file: that of the layer that was
+            # a convolution over the whole image.
+            largest = max(tower.weights, key=lambda name: tower.weights[name].raw.numel())
+            as_bytes = [largest] if precision.integer else []
+            store_half_weights(model, tower.weights, as_bytes=as_bytes)
         if precision.grouped and spec is VIDEO:
             run_in_groups(model)
         name_after_checkpoint(model.graph, self._checkpoint.sha256)

@@ -91,6 +91,8 @@ class ServedTower(nn.Module):
                 layers.extend(_pool(module))
         if aligned and spec is VIDEO:
             layers[0] = self._align_first_layer(layers[0])
+            first = self.weights["layers.0.weight"]
+            self.weights["layers.0.weight"] = LayerWeight(_with_channel(first.raw), first.factor)
         self.layers = nn.Sequential(*layers)
         self.eval()
 
@@ -132,7 +134,7 @@ class ServedTower(nn.Module):
         assert isinstance(layer, nn.Conv2d)
         aligned = nn.Conv2d(16, layer.out_channels, (7, 7), stride=2)
         assert layer.bias is not None
-        weight = nn.functional.pad(layer.weight.detach(), (0, 0, 0, 0, 0, 1))
+        weight = _with_channel(layer.weight.detach())
         aligned.load_state_dict({"weight": weight, "bias": layer.bias.detach()})
         return aligned
 
@@ -196,6 +198,11 @@ def _without_time(weight: Tensor) -> Tensor:
     if frames > 1:
         weight = weight.flip(1)
     return weight.transpose(1, 2).reshape(outputs, -1, *size).contiguous()
+
+
+def _with_channel(weight: Tensor) -> Tensor:
+    """The weight of a 2-D convolution with one input channel more, which counts for nothing."""
+    return nn.functional.pad(weight, (0, 0, 0, 0, 0, 1))
 
 
 def _pool(layer: nn.MaxPool2d | nn.MaxPool3d) -> list[nn.Module]:

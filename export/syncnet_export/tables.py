@@ -61,8 +61,9 @@ def metadata_table(files: Sequence[tuple[Path, TowerMetadata]]) -> Table:
     """What files say about themselves."""
     licences = sorted({metadata.licence for _, metadata in files})
     table = Table(caption="\n".join(licences), caption_justify="left")
-    for column in ("file", "precision", "weights", "checkpoint", "exporter", "calibrated on"):
-    for column in ("file", "precision", "checkpoint", "exporter", "calibrated on", "in fp32"):
+    for column in ("file", "precision", "weights", "checkpoint", "exporter"):
+        table.add_column(column, overflow="fold")
+    for column in ("calibrated on", "in fp32"):
         table.add_column(column, overflow="fold")
     for path, metadata in files:
         table.add_row(

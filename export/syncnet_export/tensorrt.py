@@ -16,12 +16,20 @@ from syncnet_export.install import version_folders
 from syncnet_export.metadata import require_one_source
 from syncnet_export.precisions import FP16, Precision
 from syncnet_export.tower_specs import TOWERS, VIDEO, TowerSpec
-from syncnet_server.plans import PLAN_NAME, RECORD_NAME, PlanRecord, compute_capability
+from syncnet_server.plans import PlanRecord, compute_capability, record_path
 
-__all__ = ["ShapeRange", "build_plans", "shape_range"]
+__all__ = [
+    "LIVE_CHUNK",
+    "MAX_BATCH",
+    "ShapeRange",
+    "build_plans",
+    "configure",
+    "read_network",
+    "shape_ranges",
+]
 
-MAX_BATCH = 4  # `max_batch_size` of the towers in the profiles for GPUs
-WORKSPACE_BYTES = 4 << 30
+MAX_BATCH = 16  # `max_batch_size` of the towers in the profiles for GPUs
+LIVE_CHUNK = 25  # windows: what a live stream sends each second
 
 
 @dataclass(frozen=True)
@@ -33,17 +41,26 @@ class ShapeRange:
     maximum: tuple[int, ...]
 
 
-def shape_range(spec: TowerSpec) -> ShapeRange:
-    """From one window to `MAX_BATCH` chunks of `DEFAULT_CHUNK` windows; fastest for one such chunk.
+def shape_ranges(spec: TowerSpec) -> tuple[ShapeRange, ShapeRange]:
+    """What live streams send, many at a time, and what clips send, one or a few at a time.
 
-    The audio tower's chunks are longer by the halo of vshift windows on each side.
+    Both reach from one window to their full batch, so every batch of up to `MAX_BATCH` chunks of up
+    to `DEFAULT_CHUNK` windows fits one of them; Triton takes the one whose optimum is nearest. The
+    audio tower's chunks are longer by the halo of vshift windows on each side.
     """
-    usual_halo, longest_halo = (0, 0) if spec is VIDEO else (DEFAULT_VSHIFT, MAX_VSHIFT)
-    return ShapeRange(
-        minimum=spec.input_shape(1, 1),
-        optimum=spec.input_shape(1, DEFAULT_CHUNK + 2 * usual_halo),
-        maximum=spec.input_shape(MAX_BATCH, DEFAULT_CHUNK + 2 * longest_halo),
+    halo, longest_halo = (0, 0) if spec is VIDEO else (2 * DEFAULT_VSHIFT, 2 * MAX_VSHIFT)
+    minimum = spec.input_shape(1, 1)
+    live = ShapeRange(
+        minimum,
+        optimum=spec.input_shape(MAX_BATCH, LIVE_CHUNK + halo),
+        maximum=spec.input_shape(MAX_BATCH, LIVE_CHUNK + longest_halo),
     )
+    clips = ShapeRange(
+        minimum,
+        optimum=spec.input_shape(1, DEFAULT_CHUNK + halo),
+        maximum=spec.input_shape(MAX_BATCH, DEFAULT_CHUNK + longest_halo),
+    )
+    return live, clips
 
 
 def build_plans(
@@ -54,15 +71,16 @@ def build_plans(
     timing_cache: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Path]:
-    """Build `model.plan` of both towers from their ONNX files, and put in place both or neither.
+    """Build engines of both towers from their ONNX files, and put in place both or neither.
 
     Networks are strongly typed: an engine computes in the types of its ONNX file.
 
     Args:
         model_repository, version: where the ONNX files are, and the engines go.
-        precision: which ONNX files to build from, fp32 or fp16.
+        precision: which ONNX files to build from, one with a `plan_name`.
         timing_cache: file with timings of kernels, read if it exists and written in the end; it
-            makes the next build on the same kind of GPU take seconds.
+            makes the next build on the same kind of GPU take seconds. One from another version of
+            TensorRT or another GPU is replaced.
         progress: told the name of each tower before it is built, which takes minutes.
 
     Returns:
@@ -73,6 +91,8 @@ def build_plans(
         ExportError: an ONNX file is missing, or they come from different checkpoints.
     """
     trt = _import_tensorrt()
+    assert precision.plan_name is not None
+    plan_name = precision.plan_name
     capability = compute_capability()
     if capability is None:
         raise TensorRTError("TensorRT engines are built on the GPU that runs them: none found here")
@@ -86,7 +106,7 @@ def build_plans(
             if progress is not None:
                 progress(spec.name)
             source, folder = sources[spec.name], folders[spec.name]
-            plan, timings = _build(trt, source.read_bytes(), spec, timings)
+            engine, timings = _build(trt, source.read_bytes(), spec, timings)
             record = PlanRecord(
                 tensorrt=trt.__version__,
                 compute_capability=capability,
@@ -94,9 +114,12 @@ def build_plans(
                 source_sha256=file_sha256(source),
                 checkpoint_sha256=checkpoint_sha256,
             )
-            new_plan, new_record = folder / f".{PLAN_NAME}.new", folder / f".{RECORD_NAME}.new"
-            staged |= {new_plan: folder / PLAN_NAME, new_record: folder / RECORD_NAME}
-            new_plan.write_bytes(plan)
+            plan = folder / plan_name
+            new_plan, new_record = (
+                path.with_name(f".{path.name}.new") for path in (plan, record_path(plan))
+            )
+            staged |= {new_plan: plan, new_record: record_path(plan)}
+            new_plan.write_bytes(engine)
             record.write(new_record)
         for temporary, final in staged.items():
             temporary.replace(final)
@@ -106,7 +129,7 @@ def build_plans(
     if timing_cache is not None:
         timing_cache.parent.mkdir(parents=True, exist_ok=True)
         timing_cache.write_bytes(timings)
-    return [folders[spec.name] / PLAN_NAME for spec in TOWERS]
+    return [folders[spec.name] / plan_name for spec in TOWERS]
 
 
 def _import_tensorrt() -> ModuleType:
@@ -121,26 +144,53 @@ def _import_tensorrt() -> ModuleType:
     return module
 
 
-def _build(trt: Any, model: bytes, spec: TowerSpec, timings: bytes) -> tuple[bytes, bytes]:
-    """The engine of an ONNX model, and the timing cache with what was measured for it."""
-    logger = trt.Logger(trt.Logger.WARNING)
-    builder = trt.Builder(logger)
+def read_network(trt: Any, builder: Any, logger: Any, model: bytes, name: str) -> Any:
+    """A strongly typed network from an ONNX model.
+
+    Args:
+        trt: the package, TensorRT or TensorRT for RTX.
+        builder, logger: its.
+        model: the bytes of the ONNX file.
+        name: of the tower, for errors.
+
+    Raises:
+        TensorRTError: the parser refuses the model.
+    """
     # TensorRT 11 knows no other networks, and ignores this.
     strongly_typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(strongly_typed)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(model):
         reasons = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
-        raise TensorRTError(f"TensorRT cannot read the {spec.name}: {reasons}")
+        raise TensorRTError(f"TensorRT cannot read the {name}: {reasons}")
+    return network
+
+
+def configure(builder: Any, spec: TowerSpec) -> Any:
+    """How the engine of a tower is built: one optimisation profile for each of `shape_ranges`."""
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
-    shapes = shape_range(spec)
-    profile = builder.create_optimization_profile()
-    profile.set_shape(spec.input_name, shapes.minimum, shapes.optimum, shapes.maximum)
-    config.add_optimization_profile(profile)
-    cache = config.create_timing_cache(timings)
-    config.set_timing_cache(cache, ignore_mismatch=False)
+    for shapes in shape_ranges(spec):
+        profile = builder.create_optimization_profile()
+        profile.set_shape(spec.input_name, shapes.minimum, shapes.optimum, shapes.maximum)
+        config.add_optimization_profile(profile)
+    return config
+
+
+def _build(trt: Any, model: bytes, spec: TowerSpec, timings: bytes) -> tuple[bytes, bytes]:
+    """The engine of an ONNX model, and the timing cache with what was measured for it."""
+    logger = trt.Logger(trt.Logger.WARNING)
+    builder = trt.Builder(logger)
+    network = read_network(trt, builder, logger, model, spec.name)
+    config = configure(builder, spec)
+    _use_timings(config, timings)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise TensorRTError(f"TensorRT cannot build the {spec.name}; its log says why")
     return bytes(plan), bytes(config.get_timing_cache().serialize())
+
+
+def _use_timings(config: Any, timings: bytes) -> None:
+    """Begin with these timings, or with none where they are of another TensorRT or GPU."""
+    cache = config.create_timing_cache(timings)
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+        config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import onnx
@@ -47,30 +47,43 @@ def trace(tower: ServedTower) -> onnx.ModelProto:
     return model
 
 
-def store_half_weights(model: onnx.ModelProto, weights: dict[str, LayerWeight]) -> None:
-    """Keep the fp32 weights in a traced model as fp16, in half the space.
+def store_half_weights(
+    model: onnx.ModelProto, weights: dict[str, LayerWeight], *, as_bytes: Collection[str] = ()
+) -> None:
+    """Keep the fp32 weights in a traced model as fp16, in half the space, or some as bytes.
 
     The graph casts them to fp32 and multiplies the factors of the folded norms in, which runtimes
     do once, when they load the file. Exact where `LayerWeight.raw` is exact in fp16.
+
+    Args:
+        model: changed in place.
+        weights: how each was made, by name; those that the model lacks are passed over.
+        as_bytes: names of weights that are rounded to signed bytes, with a scale for each output.
     """
-    nodes = []
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = []
     for name in [name for name in weights if name in initializers]:
-        weight, initializer = weights[name], initializers[name]
-        stored = f"{name}.half"
-        half = weight.raw.half().numpy()
-        cast_to = name if weight.factor is None else f"{name}.raw"
+        raw, factor = weights[name].raw, weights[name].factor
+        if name in as_bytes:
+            scale = raw.flatten(1).abs().amax(1).clamp(min=1e-12) / 127
+            scale = scale.reshape(-1, *[1] * (raw.ndim - 1))
+            compact = (raw / scale).round().to(torch.int8).numpy()
+            factor = scale if factor is None else factor * scale
+        else:
+            compact = raw.half().numpy()
+        stored = f"{name}.stored"
+        cast_to = name if factor is None else f"{name}.raw"
         nodes.append(
             onnx.helper.make_node(
                 "Cast", [stored], [cast_to], f"{name}.cast", to=onnx.TensorProto.FLOAT
             )
         )
-        initializer.CopyFrom(numpy_helper.from_array(half, stored))
-        if weight.factor is not None:
-            factor = numpy_helper.from_array(weight.factor.numpy(), f"{name}.factor")
-            model.graph.initializer.append(factor)
+        initializers[name].CopyFrom(numpy_helper.from_array(compact, stored))
+        if factor is not None:
+            multiplier = numpy_helper.from_array(factor.numpy(), f"{name}.factor")
+            model.graph.initializer.append(multiplier)
             nodes.append(
-                onnx.helper.make_node("Mul", [cast_to, factor.name], [name], f"{name}.scale")
+                onnx.helper.make_node("Mul", [cast_to, multiplier.name], [name], f"{name}.scale")
             )
     nodes.extend(model.graph.node)
     del model.graph.node[:]

@@ -19,20 +19,17 @@ from syncnet_server.errors import ServerError
 from syncnet_server.repository import model_versions
 
 __all__ = [
-    "PLAN_NAME",
-    "RECORD_NAME",
     "Machine",
     "PlanRecord",
     "check_plans",
     "compute_capability",
     "misfit",
+    "record_path",
     "version_number",
 ]
 
-PLAN_NAME = "model.plan"
-RECORD_NAME = "model.plan.json"
-
 _PLAN_CONFIG = re.compile(r'^\s*backend:\s*"tensorrt"', re.MULTILINE)
+_PLAN_NAME = re.compile(r'^\s*default_model_filename:\s*"([^"]+)"', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -86,6 +83,11 @@ class Machine:
     compute_capability: str | None
 
 
+def record_path(plan: Path) -> Path:
+    """Where the record of an engine lies."""
+    return plan.with_name(f"{plan.name}.json")
+
+
 def misfit(record: PlanRecord, source_sha256: str | None, machine: Machine) -> str | None:
     """Say why an engine cannot be served here; None if it can.
 
@@ -118,14 +120,16 @@ def check_plans(repository: Path, profile: str) -> None:
     """
     checkpoints = set()
     for config in sorted(repository.glob(f"*/configs/{profile}.pbtxt")):
-        if not _PLAN_CONFIG.search(config.read_text()):
+        text = config.read_text()
+        named = _PLAN_NAME.search(text)
+        if not _PLAN_CONFIG.search(text) or named is None:
             continue
         model = config.parents[1]
         folder = model / str(max(model_versions(model), default=1))
-        plan = folder / PLAN_NAME
+        plan = folder / named[1]
         if not plan.is_file():
             raise ServerError(f"no engine {plan}; build it with `syncnet-export tensorrt`")
-        record = PlanRecord.read(folder / RECORD_NAME)
+        record = PlanRecord.read(record_path(plan))
         checkpoints.add(record.checkpoint_sha256)
         source = folder / record.source
         sha256 = hashlib.sha256(source.read_bytes()).hexdigest() if source.is_file() else None

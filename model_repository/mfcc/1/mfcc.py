@@ -24,6 +24,8 @@ _PRE_EMPHASIS = 0.97
 _FFT_SIZE = 512
 _FILTERS = 26
 _LIFTER = 22
+# A block fits into a core's cache; all frames of a chunk at once take two to four times as long.
+_FRAMES_AT_ONCE = 64
 _EPSILON = np.finfo(np.float64).eps
 
 
@@ -69,12 +71,25 @@ def mfcc(samples: np.ndarray) -> np.ndarray:
     missing = missing % HOP_SAMPLES if missing < 0 else missing
     emphasised = np.pad(emphasised, [(0, 0)] * (samples.ndim - 1) + [(0, missing)])
     frames = sliding_window_view(emphasised, FRAME_SAMPLES, axis=-1)[..., ::HOP_SAMPLES, :]
-    spectrum = np.fft.rfft(frames, _FFT_SIZE)
+    count = frames.shape[-2]
+    coefficients = np.empty((*frames.shape[:-1], COEFFICIENTS), np.float32)
+    padded = np.zeros((*frames.shape[:-2], min(_FRAMES_AT_ONCE, count), _FFT_SIZE))
+    for start in range(0, count, _FRAMES_AT_ONCE):
+        block = frames[..., start : start + _FRAMES_AT_ONCE, :]
+        padded[..., : block.shape[-2], :FRAME_SAMPLES] = block
+        coefficients[..., start : start + _FRAMES_AT_ONCE, :] = _cepstra(
+            padded[..., : block.shape[-2], :]
+        )
+    return coefficients
+
+
+def _cepstra(padded: np.ndarray) -> np.ndarray:
+    """Float64 [..., 13] of frames filled up to the size of the FFT, [..., 512]."""
+    spectrum = np.fft.rfft(padded)
     power = (spectrum.real**2 + spectrum.imag**2) / _FFT_SIZE
-    bands = power @ _MEL_FILTERS
-    coefficients: np.ndarray = np.log(_no_zeros(bands)) @ _CEPSTRAL_TRANSFORM
+    coefficients: np.ndarray = np.log(_no_zeros(power @ _MEL_FILTERS)) @ _CEPSTRAL_TRANSFORM
     coefficients[..., 0] = np.log(_no_zeros(power.sum(axis=-1)))
-    return coefficients.astype(np.float32)
+    return coefficients
 
 
 def mfcc_windows(audio: np.ndarray) -> np.ndarray:

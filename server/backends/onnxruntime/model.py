@@ -5,15 +5,21 @@ server lacks, so one `config.pbtxt` serves on both. Of a model's configuration i
 
     default_model_filename                  model.onnx if not given
     instance_group                          CPU, or CUDA on the given device
-    parameters                              intra_op_thread_count, inter_op_thread_count,
-                                            execution_mode (0 sequential, 1 parallel)
+    optimization.graph.level                -1 basic, 1 extended, 2 no optimisations; else all
     optimization.execution_accelerators     gpu: cuda, tensorrt
+    parameters                              intra_op_thread_count, inter_op_thread_count,
+                                            execution_mode (0 sequential, 1 parallel),
+                                            enable_mem_arena, enable_mem_pattern,
+                                            cudnn_conv_algo_search (0 to 2), gpu_mem_limit,
+                                            arena_extend_strategy (0, 1), do_copy_in_default_stream
 
-and like the native backend it refuses to load a graph that does not match the configuration.
+and like the native backend it refuses other values and other accelerators, and does not load a
+graph that does not match the configuration.
 """
 
 import json
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +52,22 @@ _TENSORRT_PRECISIONS = {
     "FP16": {"trt_fp16_enable": "1"},
     "INT8": {"trt_int8_enable": "1"},
 }
+_TENSORRT_FOLDERS = ("trt_engine_cache_path", "trt_timing_cache_path")
+_OPTIMISATIONS = {
+    -1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    2: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+_EXECUTION_MODES = {
+    0: onnxruntime.ExecutionMode.ORT_SEQUENTIAL,
+    1: onnxruntime.ExecutionMode.ORT_PARALLEL,
+}
+# Parameters that name options of ONNX Runtime's CUDA provider by number, and their values there.
+_CUDA_CHOICES = {
+    "cudnn_conv_algo_search": {0: "EXHAUSTIVE", 1: "HEURISTIC", 2: "DEFAULT"},
+    "arena_extend_strategy": {0: "kNextPowerOfTwo", 1: "kSameAsRequested"},
+}
+_BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
 
 
 class TritonPythonModel:
@@ -98,7 +120,8 @@ class TritonPythonModel:
             batches = self._run([inputs for _, _, inputs in group])
         except Exception as error:  # ONNX Runtime's errors share no narrower public base class
             if len(group) == 1:
-                refusal = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+                # Like the native backend, which does not tell a bad input from another failure.
+                refusal = pb_utils.TritonError(str(error), pb_utils.TritonError.INTERNAL)
                 return [(group[0][0], pb_utils.InferenceResponse(error=refusal))]
             return [answer for member in group for answer in self._answer([member])]
         return [
@@ -133,8 +156,13 @@ def _session_options(config):
     # the two towers, which run side by side, wait for each other.
     options.intra_op_num_threads = _integer_parameter(config, "intra_op_thread_count") or _cores()
     options.inter_op_num_threads = _integer_parameter(config, "inter_op_thread_count")
-    if _integer_parameter(config, "execution_mode") == 1:
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
+    options.execution_mode = _chosen(config, "execution_mode", _EXECUTION_MODES)
+    level = config["optimization"].get("graph", {}).get("level", 0)
+    options.graph_optimization_level = _OPTIMISATIONS.get(
+        int(level), onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    )
+    options.enable_cpu_mem_arena = _boolean_parameter(config, "enable_mem_arena", True)
+    options.enable_mem_pattern = _boolean_parameter(config, "enable_mem_pattern", True)
     # The models of the repository share the cores: threads of one that spin while they wait
     # for work take time from the others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -159,6 +187,24 @@ def _integer_parameter(config, name):
         raise ValueError(f"parameter {name} must be a whole number, not {text!r}") from None
 
 
+def _boolean_parameter(config, name, default):
+    text = config["parameters"].get(name, {}).get("string_value")
+    if text is None:
+        return default
+    if text.lower() not in _BOOLEANS:
+        raise ValueError(f"parameter {name} must be 0, 1, false or true, not {text!r}")
+    return _BOOLEANS[text.lower()]
+
+
+def _chosen(config, name, values):
+    """Return the value that a parameter names by number, the first one where it is not given."""
+    number = _integer_parameter(config, name)
+    if number not in values:
+        known = " or ".join(str(known) for known in values)
+        raise ValueError(f"parameter {name} must be {known}, not {number}")
+    return values[number]
+
+
 def _providers(config, kind, device):
     """Return ONNX Runtime's execution providers, the preferred one first."""
     if kind != "GPU":
@@ -167,17 +213,18 @@ def _providers(config, kind, device):
     if "CUDAExecutionProvider" not in available:
         pb_utils.Logger.log_warn(
             f"{config['name']}: onnxruntime has no CUDA here, running on the CPU; "
-            "for the GPU: pip install 'onnxruntime-gpu[cuda,cudnn]>=1.21'"
+            "for the GPU: pip install onnxruntime-gpu"
         )
         return ["CPUExecutionProvider"]
     onnxruntime.preload_dlls()
-    cuda = {"device_id": str(device)}
+    cuda = {"device_id": str(device), **_cuda_parameters(config)}
     providers = []
     accelerators = config["optimization"].get("execution_accelerators", {})
     for accelerator in accelerators.get("gpu_execution_accelerator", []):
         options = accelerator.get("parameters", {})
         if accelerator["name"] == "cuda":
-            cuda.update(options)
+            # The native backend lets the parameters of the model win.
+            cuda = {**options, **cuda}
         elif accelerator["name"] == "tensorrt":
             if "TensorrtExecutionProvider" not in available:
                 raise ValueError("accelerator tensorrt: onnxruntime has no TensorRT here")
@@ -187,6 +234,20 @@ def _providers(config, kind, device):
     return [*providers, ("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
 
 
+def _cuda_parameters(config):
+    """Return the options of the CUDA provider that stand among the parameters of a model."""
+    parameters = config["parameters"]
+    options = {
+        name: _chosen(config, name, values)
+        for name, values in _CUDA_CHOICES.items()
+        if name in parameters
+    }
+    for name in ("gpu_mem_limit", "do_copy_in_default_stream"):
+        if name in parameters:
+            options[name] = parameters[name]["string_value"]
+    return options
+
+
 def _tensorrt_options(parameters, device):
     options = {"device_id": str(device)}
     for key, value in parameters.items():
@@ -194,9 +255,29 @@ def _tensorrt_options(parameters, device):
             if value not in _TENSORRT_PRECISIONS:
                 raise ValueError(f"precision_mode must be FP32, FP16 or INT8, not {value!r}")
             options.update(_TENSORRT_PRECISIONS[value])
+        elif key in _TENSORRT_FOLDERS:
+            options[key] = str(_private_folder(value))
         else:
             options[_TENSORRT_OPTIONS.get(key, key)] = value
     return options
+
+
+def _private_folder(name):
+    """Return a folder of this user's own: whoever else could write there would choose what runs.
+
+    A relative name is one in the user's cache, and not where the server happened to be started.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "syncnet-triton" / name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if (
+        not stat.S_ISDIR(status.st_mode)
+        or status.st_uid != os.getuid()
+        or stat.S_IMODE(status.st_mode) & 0o077
+    ):
+        raise ValueError(f"{folder} must be a folder that only this user can use: chmod 700")
+    return folder
 
 
 def _check_tensors(config, side, tensors):
@@ -217,9 +298,12 @@ def _check_tensors(config, side, tensors):
             )
         dims = ([-1] if config["max_batch_size"] > 0 else []) + tensor["dims"]
         shape = [size if isinstance(size, int) else -1 for size in graph[name].shape]
-        # Like the native backend: what the graph leaves open the configuration may fix.
+        # Like the native backend: what the graph leaves open the configuration may fix, but for
+        # outputs, which are compared exactly.
+        open_sizes = (-1,) if side == "input" else ()
         if len(dims) != len(shape) or any(
-            fixed not in (-1, size) for size, fixed in zip(dims, shape, strict=True)
+            fixed != size and fixed not in open_sizes
+            for size, fixed in zip(dims, shape, strict=True)
         ):
             raise ValueError(
                 f"{side} {name} is {dims} in the configuration, batch included, "
