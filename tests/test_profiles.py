@@ -79,7 +79,7 @@ def test_other_models_are_served_as_ever_under_a_profile(
     ("profile", "message"),
     [
         ("tensorrt", r"no engine .*model\.plan; build it with `syncnet-export tensorrt`"),
-        ("int3", "no profile 'int3' .*: fp16, int8, int8-amx, tensorrt, tensorrt-ep"),
+        ("int3", "no profile 'int3' .*: default, fp16, int8, int8-amx, tensorrt, tensorrt-ep"),
     ],
 )
 def test_profiles_that_cannot_be_served_say_why(
