@@ -22,7 +22,7 @@ function axis(label, more = {}) {
     font: FONT,
     labelFont: FONT,
     labelSize: 18,
-    labelGap: 2,
+    labelGap: 0,
     stroke: () => colour("muted"),
     grid: { stroke: () => colour("grid"), width: 1 },
     ticks: { stroke: () => colour("grid"), width: 1, size: 4 },
@@ -88,7 +88,7 @@ function level(value) {
   };
 }
 
-// Mean distance of picture and sound at every offset. interval: frames, or null.
+// Mean distance of video and audio at every offset. interval: frames, or null.
 export function distanceChart(place, track, interval, tell) {
   const reach = (track.mean_distances.length - 1) / 2;
   const offsets = track.mean_distances.map((_, index) => index - reach);
@@ -130,7 +130,8 @@ export function distanceChart(place, track, interval, tell) {
     {
       scales: { x: { time: false, range: [-reach - 0.5, reach + 0.5] } },
       axes: [
-        axis("offset in frames of 40 ms: left, sound behind; right, sound ahead", {
+        axis("offset in frames", {
+          size: 30,
           values: (_plot, values) => values.map((value) => (Number.isInteger(value) ? signed(value) : "")),
         }),
         axis("distance", { size: 46 }),
@@ -167,7 +168,7 @@ export function confidenceChart(place, track, tell) {
     170,
     {
       scales: { x: { time: false, range: [track.start_s, track.end_s] } },
-      axes: [axis("seconds", { space: 60 }), axis("confidence", { size: 46 })],
+      axes: [axis("seconds", { space: 60, size: 30 }), axis("confidence", { size: 46 })],
       series: [
         {},
         { stroke: () => colour("series"), alpha: 0.45, width: 1, points: { show: false } },
@@ -231,7 +232,7 @@ export function driftChart(place, track, tell) {
         x: { time: false, range: [track.start_s, track.end_s] },
         y: { range: [low - room, high + room] },
       },
-      axes: [axis("seconds", { space: 60 }), axis("offset in ms", { size: 52 })],
+      axes: [axis("seconds", { space: 60, size: 30 }), axis("offset in ms", { size: 52 })],
       series: [{}, { stroke: "transparent", points: { show: false } }],
       hooks: {
         drawClear: [level(track.offset_ms)],

@@ -1,8 +1,8 @@
-// Plays a clip with its sound moved against its picture, by Web Audio.
+// Plays a clip with its audio moved against its video, by Web Audio.
 //
-// Sound that is ahead goes through a delay as long as the offset. Sound that is behind would have
+// Audio that is ahead goes through a delay as long as the offset. Audio that is behind would have
 // to be heard before it is read, so a companion, a second element of the same file, runs ahead of
-// the picture by the offset and a margin, and a delay takes the margin away again. Two elements
+// the video by the offset and a margin, and a delay takes the margin away again. Two elements
 // never keep step to the millisecond: what the companion slips is measured while it plays and
 // added to that delay.
 
@@ -21,16 +21,16 @@ export function connect(context, source) {
 
 export class InSync {
   #video;
-  #shift; // seconds by which the sound is to be heard later
+  #shift; // seconds by which the audio is to be heard later
   #context = null;
-  #own = null; // graph of the video's own sound
+  #own = null; // graph of the video's own audio
   #companion = null;
   #led = null; // graph of the companion
   #timer = null;
   #on = false;
   #listening = new AbortController();
 
-  // offsetMs: measured; positive: the sound is ahead of the picture.
+  // offsetMs: measured; positive: the audio is ahead of the video.
   constructor(video, offsetMs) {
     this.#video = video;
     this.#shift = offsetMs / 1000;
@@ -45,7 +45,7 @@ export class InSync {
     return this.#on;
   }
 
-  // By how much the sound is moved now, in seconds: later is positive. And the delay that is set.
+  // By how much the audio is moved now, in seconds: later is positive. And the delay that is set.
   get state() {
     const delay = this.#on ? (this.#led ?? this.#own).delay.value : 0;
     const lead = this.#companion && this.#on ? this.#companion.currentTime - this.#video.currentTime : 0;

@@ -21,6 +21,7 @@ async function start() {
 
   at("token-field").hidden = !about.token_needed;
   at("token").value = sessionStorage.getItem(TOKEN) ?? "";
+  at("token-field").addEventListener("submit", (event) => event.preventDefault());
   at("token").addEventListener("input", () => sessionStorage.setItem(TOKEN, at("token").value));
   const token = () => (about.token_needed ? at("token").value : "");
 
@@ -39,7 +40,9 @@ async function start() {
 
   const add = (files) => {
     for (const file of files) queue.add(file, options.changed);
-    if (files.length) at("drop").classList.add("compact");
+    if (files.length === 0) return;
+    at("drop").classList.add("compact");
+    at("intro").hidden = true;
   };
   at("files").addEventListener("change", () => {
     add([...at("files").files]);

@@ -200,12 +200,13 @@ export class Result {
     this.#figure(
       this.#details,
       "Distance at every offset",
-      `Distance of picture and sound at every offset. It is least, ${track.min_distance.toFixed(2)}, at ` +
+      `Distance of video and audio at every offset. It is least, ${track.min_distance.toFixed(2)}, at ` +
         `${signed(track.offset_frames)} frames${between}; the median is ` +
         `${(track.min_distance + track.confidence).toFixed(2)}.`,
       [
         ["", "mean distance"],
         ["mark", "offset"],
+        ["side", "left: audio behind; right: audio ahead"],
         ...(interval ? [["band", "95 % interval"]] : []),
       ],
       (place, tell) => distanceChart(place, track, interval, tell),

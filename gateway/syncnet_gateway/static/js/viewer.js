@@ -46,7 +46,7 @@ export class Viewer {
     return this.#player;
   }
 
-  // The track whose numbers are shown, and by how much its sound is to be moved.
+  // The track whose numbers are shown, and by how much its audio is to be moved.
   choose(track) {
     const wasOn = this.#player?.on ?? false;
     this.#player?.set(false);
@@ -60,8 +60,8 @@ export class Viewer {
     this.#switch.disabled = moved === 0;
     this.#hint.textContent =
       moved === 0
-        ? "Nothing to move: picture and sound are in sync."
-        : `The sound is played ${Math.abs(moved)} ms ${moved < 0 ? "later" : "earlier"}.`;
+        ? "There is nothing to move: audio and video are in sync."
+        : `The audio is played ${Math.abs(moved)} ms ${moved < 0 ? "later" : "earlier"}.`;
     this.#switch.setAttribute("aria-checked", "false");
     if (wasOn && moved !== 0) this.#toggle();
     this.#draw();
