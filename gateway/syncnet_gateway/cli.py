@@ -16,7 +16,8 @@ import typer
 from syncnet_client.commands.connection import Connection, connection
 from syncnet_client.commands.groups import takes
 from syncnet_client.errors import SyncNetError, UsageError
-from syncnet_gateway.serving import local_triton, run
+from syncnet_gateway.local import local_triton
+from syncnet_gateway.serving import run
 from syncnet_gateway.settings import Limits, Settings
 
 __all__ = ["app", "main"]
@@ -115,6 +116,8 @@ def serve(
         if settings.token is None and listener.getsockname()[0] not in ("127.0.0.1", "::1"):
             _say(f"warning: anyone who reaches {host} can use this; see --token-file")
         try:
+            if triton.url is None:
+                _say("starting Triton ...")
             url = triton.url or stack.enter_context(local_triton())
             run(dataclasses.replace(settings, url=url), listener, exit_timeout)
         except KeyboardInterrupt:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, create_model
 from pydantic import Field as QueryField
-from syncnet_client.scoring.options import Flag, ScoreOptions
 
 from syncnet_client.errors import UsageError
+from syncnet_client.scoring.options import Flag, ScoreOptions
 
 __all__ = ["OFFERED", "Query", "describe", "make_query"]
 

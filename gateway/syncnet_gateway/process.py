@@ -19,6 +19,7 @@ from syncnet_gateway.worker import Task
 __all__ = ["run"]
 
 _LONGEST_MESSAGE_BYTES = 64 << 20  # of an hour of video it is a few
+_END_WITHIN_S = 3.0
 _log = logging.getLogger("syncnet_gateway")
 
 
@@ -52,10 +53,21 @@ async def run(task: Task, *, timeout_s: float, tell: Callable[[str, Any], None])
         raise ProblemError(
             "job-too-slow", f"{task.clip} was not done after {timeout_s:g} seconds"
         ) from error
-    finally:
+    except BaseException:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
+            process.terminate()
+        raise
+    finally:
+        await asyncio.shield(_end(process))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Wait for the end of a process, which has a moment to end its streams in order."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), _END_WITHIN_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # and whatever it may have started
+    await process.wait()
 
 
 async def _converse(
@@ -84,7 +96,8 @@ def _problem(task: Task, error: dict[str, Any]) -> ProblemError:
         return ProblemError(name, f"{task.clip}: {error['classes'][0]}; see the gateway's log")
     if name == "crashed":
         return ProblemError(name, f"{task.clip}: its process had no memory left")
-    return ProblemError(name, error["detail"])
+    # The sentence is that of the command line; the option in it is one of a query here.
+    return ProblemError(name, error["detail"].replace("--force", "force=true"))
 
 
 def _ending(status: int) -> str:

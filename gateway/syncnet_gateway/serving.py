@@ -1,22 +1,19 @@
-"""Runs the application on a socket, and Triton beside it."""
+"""Runs the application on a socket until it is told to stop."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import sys
-from collections.abc import Iterator
 from types import FrameType
 
 import uvicorn
 
-from syncnet_client.errors import ServerUnavailableError
 from syncnet_gateway.app import create_app
 from syncnet_gateway.jobs import Jobs
 from syncnet_gateway.settings import Settings
 
-__all__ = ["local_triton", "run"]
+__all__ = ["run"]
 
 _MOST_CONNECTIONS = 512  # a process may have 1024 files and sockets open
 _LAST_ANSWERS_S = 5.0  # for telling callers that their jobs were ended
@@ -69,27 +66,3 @@ def run(settings: Settings, listener: socket.socket, exit_timeout_s: float) -> N
         flush=True,
     )
     _HttpServer(config, application.state.jobs, exit_timeout_s).run(sockets=[listener])
-
-
-@contextlib.contextmanager
-def local_triton() -> Iterator[str]:
-    """Start Triton on this machine, and stop it at the end.
-
-    Yields:
-        HOST:PORT of its gRPC endpoint.
-
-    Raises:
-        ServerUnavailableError: it cannot start.
-    """
-    from syncnet_server import Server, ServerError
-
-    print("syncnet-gateway: starting Triton ...", file=sys.stderr, flush=True)
-    try:
-        server = Server()
-        server.start()
-    except ServerError as error:
-        raise ServerUnavailableError(f"Triton cannot start: {error}") from error
-    try:
-        yield server.grpc_url
-    finally:
-        server.stop()

@@ -171,6 +171,8 @@ def main() -> None:
     parent, task = pickle.load(sys.stdin.buffer)
     _harden(task.memory_bytes, parent)
     os.chdir(task.folder)
+    # A stream that is cut off in the middle can end tritonserver: a cancelled job closes its own.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with SyncNetClient(task.url, options=task.grpc) as client:
             messages.send(result=TASKS[task.kind](client, task, messages))
