@@ -8,7 +8,9 @@ WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY client client
 COPY export export
+COPY gateway gateway
 COPY model_repository model_repository
+COPY samples samples
 COPY server server
 COPY training training
 RUN python -m venv /opt/syncnet \

@@ -359,6 +359,9 @@ def test_images_are_pinned() -> None:
     images += re.findall(
         r"^ARG \w+_VERSION=(\S+)$", (SERVER / "client.Dockerfile").read_text(), re.M
     )
+    images += re.findall(
+        r"^ARG \w+_VERSION=(\S+)$", (SERVER / "gateway.Dockerfile").read_text(), re.M
+    )
     assert len(images) >= 7
     for image in images:
         assert re.search(r"\d+\.\d+", image.rpartition(":")[2]), f"{image} has no fixed version"
@@ -368,7 +371,7 @@ def test_images_are_pinned() -> None:
 
 
 def test_image_runs_as_a_user_without_rights() -> None:
-    for name in ("Dockerfile", "client.Dockerfile"):
+    for name in ("Dockerfile", "client.Dockerfile", "gateway.Dockerfile"):
         assert dockerfile(name)["USER"] == "1000:1000"
 
 
@@ -376,20 +379,21 @@ def test_everything_that_is_copied_is_sent_to_the_builder() -> None:
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     sent = {line[1:].rstrip("/") for line in ignore if line.startswith("!")}
     assert "*" in ignore
-    for name in ("Dockerfile", "client.Dockerfile"):
+    for name in ("Dockerfile", "client.Dockerfile", "gateway.Dockerfile"):
         copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (SERVER / name).read_text(), re.M)
         for source in " ".join(copies).split():
             assert (ROOT / source).exists(), source
             assert source.partition("/")[0] in sent, source
 
 
-def test_client_image_gets_all_that_its_wheel_is_made_of() -> None:
+@pytest.mark.parametrize("name", ["client.Dockerfile", "gateway.Dockerfile"])
+def test_client_images_get_all_that_their_wheel_is_made_of(name: str) -> None:
     project = (ROOT / "pyproject.toml").read_text()
     _, _, wheel = project.partition("[tool.hatch.build.targets.wheel]\n")
     sources = re.findall(r'^(?:  "([^"]+)",|"([^"]+)" = )', wheel.partition("[tool.ruff]")[0], re.M)
     folders = {(package or included).partition("/")[0] for package, included in sources}
     assert folders >= {"client", "export", "model_repository", "server", "training"}
-    copied = re.findall(r"^COPY (\S+) \S+$", (SERVER / "client.Dockerfile").read_text(), re.M)
+    copied = re.findall(r"^COPY (\S+) \S+$", (SERVER / name).read_text(), re.M)
     assert folders <= set(copied)
 
 
@@ -491,7 +495,7 @@ def test_compose_hardens_every_service() -> None:
 def test_compose_publishes_on_the_loopback_address_alone() -> None:
     services = compose()
     published = [port for service in services.values() for port in service.get("ports", [])]
-    assert len(published) == 3
+    assert len(published) == 4
     assert all(port.startswith("127.0.0.1:") for port in published)
     assert "ports" not in services["server"]
 

@@ -54,10 +54,10 @@ export class Queue {
         announce(`${entry.file.name}: ${entry.summary}`);
         this.#choose(entry, false);
       } catch (error) {
-        if (error.name === "AbortError") entry.fail("cancelled");
+        if (error.name === "AbortError") entry.fail("Cancelled");
         else if (error.status === 429 && attempt < MOST_RETRIES) {
           if (await entry.pause(error.retryAfter ?? 5)) continue;
-          entry.fail("cancelled");
+          entry.fail("Cancelled");
         } else entry.fail(error.message);
         announce(`${entry.file.name}: ${entry.summary}`);
       }
@@ -72,7 +72,7 @@ export class Queue {
 
   #remove(entry) {
     entry.cancel();
-    if (entry.state === "queued") entry.fail("cancelled");
+    if (entry.state === "queued") entry.fail("Cancelled");
     else if (entry.over) {
       entry.line.remove();
       this.#entries.splice(this.#entries.indexOf(entry), 1);
@@ -83,7 +83,7 @@ export class Queue {
 class Entry {
   state = "queued"; // working, done, failed
   scored = null; // { id, result }
-  summary = "waits for its turn";
+  summary = "Waits for its turn";
   #abort = new AbortController();
   #name;
   #text;
@@ -120,21 +120,21 @@ class Entry {
   async score(token) {
     this.state = "working";
     this.#bar.hidden = false;
-    this.#show(`uploading ${size(this.file.size)}`, 0);
+    this.#show(`Uploading ${size(this.file.size)}`, 0);
     const tell = {
-      upload: (share) => share < 1 && this.#show(`uploading, ${Math.round(100 * share)} %`, share),
+      upload: (share) => share < 1 && this.#show(`Uploading, ${Math.round(100 * share)} %`, share),
       job: (job) => this.#showJob(job),
     };
     this.scored = await api.score(this.file, this.query, { token, tell, signal: this.#abort.signal });
     const { meaning, verdict } = this.scored.result;
-    this.#finish("done", verdict.trusted ? meaning : `unknown (${verdict.reasons[0]?.text ?? "not to be trusted"})`);
+    this.#finish("done", verdict.trusted ? capital(meaning) : `Unknown (${verdict.reasons[0]?.text ?? "not to be trusted"})`);
     const name = element("button", { class: "name", type: "button", onclick: this.open }, this.file.name);
     this.#name.replaceWith(name);
   }
 
   // Waits before another attempt; whether it is still wanted then.
   async pause(seconds) {
-    this.#show(`the gateway is busy; tries again in ${seconds} s`, null);
+    this.#show(`The gateway is busy; tries again in ${seconds} s`, null);
     const { signal } = this.#abort;
     await new Promise((resolve) => {
       setTimeout(resolve, 1000 * seconds);
@@ -149,18 +149,18 @@ class Entry {
 
   #showJob({ state, ahead, progress }) {
     if (state === "waiting") {
-      this.#show(ahead > 0 ? `waits; ${ahead} before it` : "waits; is the next", null);
-    } else if (state === "running" && progress === null) this.#show("reading the clip", null);
+      this.#show(ahead > 0 ? `Waits; ${ahead} before it` : "Waits; is the next", null);
+    } else if (state === "running" && progress === null) this.#show("Reading the clip", null);
     else if (state === "running") {
       const { frames, windows, total_frames: total } = progress;
       // A frame is read first and scored some time later; both are work.
       const share = total ? Math.min(1, (frames + windows) / (2 * total)) : null;
-      this.#show(`scoring: ${(frames / 25).toFixed(0)} s of video read`, share);
+      this.#show(`Scoring: ${(frames / 25).toFixed(0)} s of video read`, share);
     }
   }
 
   #show(text, share) {
-    this.#text.textContent = capital(text);
+    this.#text.textContent = text;
     if (share === null) this.#bar.removeAttribute("value");
     else this.#bar.value = share;
   }
@@ -168,7 +168,7 @@ class Entry {
   #finish(state, summary) {
     this.state = state;
     this.summary = summary;
-    this.#text.textContent = capital(summary);
+    this.#text.textContent = summary;
     this.#bar.hidden = true;
     this.#button.textContent = "Remove";
     this.#button.setAttribute("aria-label", `Remove ${this.file.name} from the list`);

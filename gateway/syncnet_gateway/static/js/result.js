@@ -138,7 +138,7 @@ export class Result {
       element(
         "figure",
         { class: parent === this.#timeline ? "figure" : "card" },
-        element("figcaption", { class: "figure-head" }, element("h3", {}, title), readout),
+        element("figcaption", { class: "figure-head" }, element("h2", {}, title), readout),
         place,
         element("ul", { class: "key" }, ...key.map(([name, text]) => element("li", { class: name }, text))),
       ),
@@ -258,7 +258,7 @@ export class Result {
     return element(
       "section",
       { class: "card takeaway", "aria-label": "Take away" },
-      element("h3", {}, "Take away"),
+      element("h2", {}, "Take away"),
       element(
         "div",
         { class: "takeaway-actions" },
@@ -310,7 +310,7 @@ export class Result {
               "Repair all the same",
             )
           : null;
-      notice.replaceChildren(element("p", { class: "notice" }, capital(error.message), anyway));
+      notice.replaceChildren(element("p", { class: "notice" }, error.message, anyway));
     } finally {
       button.disabled = false;
       button.textContent = label;
