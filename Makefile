@@ -1,7 +1,7 @@
 # make setup      server, client and plots in .venv
 # make demo       start a server, score a clip as it is and with its audio moved, stop the server
 # make test       everything in .venv, lint, all tests but the long ones
-# make test-long  the tests that take minutes: fresh installs from the built wheel
+# make test-long  the tests that take minutes: fresh installs from the built wheel, the page in a browser
 # make lint       ruff, mypy, and the directions of imports
 # make bench      the quick benchmarks
 

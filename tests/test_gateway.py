@@ -369,7 +369,7 @@ def test_a_job_that_takes_too_long_is_ended(
 def test_memory_is_limited(server: Server, tmp_path: Path) -> None:
     """The picture of this clip alone takes more than a worker may have."""
     clip = tmp_path / "huge.mp4"
-    options = ["--url", server.grpc_url, "--memory", "1", "--max-pixels", "1000000000"]
+    options = ["--url", server.grpc_url, "--memory", "0.4", "--max-pixels", "1000000000"]
     encode(clip, Recipe(seconds=Fraction(2), width=4096, height=4096, video_codec="mpeg4"))
     with running(tmp_path / "work", *options) as gateway:
         answer = gateway.post("/v1/score", clip)

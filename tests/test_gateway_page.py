@@ -113,6 +113,7 @@ def test_from_upload_to_result(page: Any, clips: dict[int, Path], shipped: Serve
         result = client.score(clips[5])
     facts = page.inner_text(".facts")
     assert "+5 frames, +200 ms" in facts
+    assert f"{100 * result.agreement:.0f} % of the draws" in facts
     assert f"{result.confidence:.2f}" in facts
     assert f"{result.min_distance:.2f}" in facts
     assert page.inner_text(".badge") == "\u2713 Trusted"
@@ -284,7 +285,7 @@ def test_errors_are_shown_where_they_belong(page: Any, tmp_path: Path) -> None:
 def test_an_offset_that_is_not_trusted_is_called_unknown(page: Any, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "noise.mp4", frames=60)
     send(page, clip)
-    assert headline(page) == "Unknown."
+    assert headline(page) == "The offset is unknown."
     assert "Not to be trusted" in page.inner_text(".badge")
     assert page.locator(".reasons li").count() >= 1
 

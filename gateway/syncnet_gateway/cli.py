@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -26,10 +27,20 @@ PROGRAM = "syncnet-gateway"
 TOKEN_VARIABLE = "SYNCNET_GATEWAY_TOKEN"
 _DEFAULT = Limits()
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
-@app.command()
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{PROGRAM} {version('syncnet-triton')}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: syncnet-gateway --local --port 8080")
 @takes(triton=connection)
 def serve(
     *,
@@ -74,7 +85,7 @@ def serve(
         float, typer.Option(metavar="SECONDS", min=0.1, help="Longest time for a clip in work.")
     ] = _DEFAULT.job_timeout_s,
     memory: Annotated[
-        float, typer.Option(metavar="GB", min=1.0, help="Address space for a clip in work.")
+        float, typer.Option(metavar="GB", min=0.25, help="Memory for a clip in work.")
     ] = _DEFAULT.memory_bytes / (1 << 30),
     work_folder: Annotated[
         Path | None,
@@ -89,6 +100,12 @@ def serve(
         float,
         typer.Option(metavar="SECONDS", min=0, help="How long jobs may go on when told to stop."),
     ] = 30.0,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
 ) -> None:
     """Serve HTTP: clips come in, results go out, and at / there is a page for people.
 

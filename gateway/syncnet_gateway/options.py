@@ -16,7 +16,7 @@ __all__ = ["OFFERED", "Query", "describe", "make_query"]
 
 # The fields of ScoreOptions that callers may set: what changes the answer, opens no file of the
 # gateway's machine, and costs no more than the limits allow for.
-OFFERED = ("vshift", "crop", "segment_s", "min_confidence")
+OFFERED = ("vshift", "crop", "detector", "segment_s", "min_agreement", "min_confidence")
 
 
 class Query(BaseModel):
@@ -91,7 +91,8 @@ def _type(option: Field[Any]) -> Any:
     if _is_number(option):
         least = None if math.isinf(flag.least) else flag.least
         return Annotated[type(option.default), QueryField(ge=least, le=flag.most)]
-    return Annotated[str, AfterValidator(_parser(flag))]
+    text = Annotated[str, AfterValidator(_parser(flag))]
+    return text | None if _default(option) is None else text
 
 
 def _parser(flag: Flag) -> Any:

@@ -57,7 +57,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("no-face", 422, "The clip shows no face", ("NoFaceError",)),
         Kind("too-short", 422, "The clip is too short", ("ClipTooShortError",)),
         Kind("untrusted", 422, "The offset cannot be trusted", ("UntrustedError",)),
-        Kind("crashed", 422, "The process that worked on the clip ended", ("MemoryError",)),
+        Kind("crashed", 422, "The process that worked on the clip ended", ("ClipCrashedError",)),
         Kind("busy", 429, "All places are taken", retry_after_s=5),
         Kind("internal", 500, "The gateway failed", ("Exception",)),
         Kind("inference", 502, "Triton refused a request or failed at it", ("ServerError",)),

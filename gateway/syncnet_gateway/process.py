@@ -94,8 +94,6 @@ def _problem(task: Task, error: dict[str, Any]) -> ProblemError:
     if name == "internal":
         _log.error("%s of %s failed:\n%s", task.kind, task.clip, error["traceback"])
         return ProblemError(name, f"{task.clip}: {error['classes'][0]}; see the gateway's log")
-    if name == "crashed":
-        return ProblemError(name, f"{task.clip}: its process had no memory left")
     # The sentence is that of the command line; the option in it is one of a query here.
     return ProblemError(name, error["detail"].replace("--force", "force=true"))
 

@@ -24,7 +24,7 @@ class Limits:
         waiting: clips that may wait for one of these places.
         upload_timeout_s: how long an upload may take.
         job_timeout_s: how long a clip may be in work.
-        memory_bytes: address space of the process that works on a clip.
+        memory_bytes: memory of the process that works on a clip.
         keep_s: how long the outcome of a job can be asked for.
         keep_jobs: of how many jobs, the newest ones.
     """
@@ -36,7 +36,7 @@ class Limits:
     waiting: int = 16
     upload_timeout_s: float = 600.0
     job_timeout_s: float = 900.0
-    memory_bytes: int = 4 << 30
+    memory_bytes: int = 2 << 30
     keep_s: float = 600.0
     keep_jobs: int = 100
 

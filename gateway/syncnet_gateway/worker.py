@@ -23,6 +23,7 @@ from typing import IO, Any
 from syncnet_client import GrpcOptions, Progress, SyncNetClient, SyncNetError, SyncResult
 from syncnet_client.align import align
 from syncnet_client.contract import FRAMES_PER_SECOND
+from syncnet_client.errors import ClipCrashedError
 from syncnet_client.media import open_media
 
 __all__ = ["TASKS", "ClipTooLargeError", "Task"]
@@ -149,7 +150,7 @@ def _harden(memory_bytes: int, parent: int) -> None:
     if os.getppid() != parent:  # it was gone before the signal was asked for
         sys.exit(1)
     for what, limit in (
-        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_DATA, memory_bytes),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, _FILE_DESCRIPTORS),
     ):
@@ -165,6 +166,20 @@ def _take_stdout() -> IO[str]:
     return os.fdopen(own, "w", encoding="utf-8")
 
 
+def _described(task: Task, error: Exception) -> dict[str, Any]:
+    """An error as the gateway is told of it."""
+    known = isinstance(error, SyncNetError)
+    if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+        memory_mb = task.memory_bytes >> 20
+        error = ClipCrashedError(f"{task.clip} needs more than {memory_mb} MB of memory")
+        known = True
+    return {
+        "classes": [each.__name__ for each in type(error).__mro__],
+        "detail": " ".join(str(error).split()),
+        "traceback": None if known else traceback.format_exc(),
+    }
+
+
 def main() -> None:
     """Do one task."""
     messages = _Messages(_take_stdout())
@@ -177,14 +192,7 @@ def main() -> None:
         with SyncNetClient(task.url, options=task.grpc) as client:
             messages.send(result=TASKS[task.kind](client, task, messages))
     except Exception as error:
-        known = isinstance(error, SyncNetError)
-        messages.send(
-            error={
-                "classes": [each.__name__ for each in type(error).__mro__],
-                "detail": " ".join(str(error).split()),
-                "traceback": None if known else traceback.format_exc(),
-            }
-        )
+        messages.send(error=_described(task, error))
 
 
 if __name__ == "__main__":

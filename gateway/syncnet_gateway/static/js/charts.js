@@ -88,7 +88,7 @@ function level(value) {
   };
 }
 
-// Mean distance of video and audio at every offset. interval: frames, or null.
+// Mean distance of video and audio at every offset. interval: of the offset, in frames.
 export function distanceChart(place, track, interval, tell) {
   const reach = (track.mean_distances.length - 1) / 2;
   const offsets = track.mean_distances.map((_, index) => index - reach);
@@ -96,15 +96,12 @@ export function distanceChart(place, track, interval, tell) {
 
   const mark = (plot) => {
     const { ctx, bbox } = plot;
-    if (interval) {
-      const from = plot.valToPos(interval[0], "x", true);
-      const to = plot.valToPos(interval[1], "x", true);
-      ctx.save();
-      ctx.globalAlpha = 0.25;
-      ctx.fillStyle = colour("mark");
-      ctx.fillRect(from, bbox.top, Math.max(2 * devicePixelRatio, to - from), bbox.height);
-      ctx.restore();
-    }
+    const [from, to] = interval.map((end) => plot.valToPos(end, "x", true));
+    ctx.save();
+    ctx.globalAlpha = 0.25;
+    ctx.fillStyle = colour("mark");
+    ctx.fillRect(from, bbox.top, Math.max(2 * devicePixelRatio, to - from), bbox.height);
+    ctx.restore();
     const x = plot.valToPos(track.offset_frames, "x", true);
     dashed(plot, x, bbox.top, x, bbox.top + bbox.height, "mark");
   };

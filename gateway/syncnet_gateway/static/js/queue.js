@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { announce, element } from "./dom.js";
-import { capital, size } from "./words.js";
+import { capital, meaning, size } from "./words.js";
 
 const MOST_RETRIES = 60;
 
@@ -126,8 +126,7 @@ class Entry {
       job: (job) => this.#showJob(job),
     };
     this.scored = await api.score(this.file, this.query, { token, tell, signal: this.#abort.signal });
-    const { meaning, verdict } = this.scored.result;
-    this.#finish("done", verdict.trusted ? capital(meaning) : `Unknown (${verdict.reasons[0]?.text ?? "not to be trusted"})`);
+    this.#finish("done", capital(meaning(this.scored.result.meaning).words));
     const name = element("button", { class: "name", type: "button", onclick: this.open }, this.file.name);
     this.#name.replaceWith(name);
   }

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { confidenceChart, distanceChart, driftChart, picture } from "./charts.js";
 import { announce, download, element } from "./dom.js";
-import { FRAME_MS, capital, count, quoted, signed } from "./words.js";
+import { FRAME_MS, capital, count, meaning, quoted, signed } from "./words.js";
 import { Viewer } from "./viewer.js";
 
 const STEP_S = 0.2;
@@ -87,7 +87,7 @@ export class Result {
             this.#show(track);
           },
         },
-        index === 0 ? "Speaker" : `Face ${index + 1}`,
+        index === 0 ? "The clip" : `Face ${index + 1}`,
       ),
     );
     return element("div", { class: "faces", role: "group", "aria-label": "Faces in the clip" }, ...buttons);
@@ -96,15 +96,18 @@ export class Result {
   #verdict(track) {
     const { result } = this.#entry.scored;
     const { trusted, reasons } = track.verdict;
+    const { words, note } = meaning(track.meaning);
+    const [low, high] = track.offset_interval_ms;
     const facts = [
       ["Offset", `${signed(track.offset_frames)} frames, ${signed(track.offset_ms)} ms`],
-      track.estimate_ms === null ? null : ["Between frames", `${signed(track.estimate_ms, 1)} ms`],
+      ["95 % interval", `${signed(low)} to ${signed(high)} ms`],
+      ["Agreement", `${Math.round(100 * track.agreement)} % of the draws`],
       ["Confidence", track.confidence.toFixed(2)],
       ["Least distance", track.min_distance.toFixed(2)],
       ["Searched", `\u00b1${result.vshift} frames`],
       ["Compared", `${(track.windows / 25).toFixed(1)} s of ${(result.frames / 25).toFixed(1)} s`],
       ["Weights", Object.entries(result.model_versions).map(([model, version]) => `${model} ${version}`).join(", ")],
-    ].filter((fact) => fact !== null);
+    ];
     return element(
       "section",
       { class: "card", "aria-label": "Verdict" },
@@ -117,8 +120,8 @@ export class Result {
           trusted ? "\u2713 Trusted" : "\u26a0 Not to be trusted",
         ),
       ),
-      element("h2", { class: "headline", id: "headline" }, trusted ? `${capital(track.meaning)}.` : "Unknown."),
-      trusted ? null : element("p", { class: "muted" }, `The best guess would be: ${track.meaning}.`),
+      element("h2", { class: "headline", id: "headline" }, `${capital(words)}.`),
+      note ? element("p", { class: "muted" }, capital(note)) : null,
       reasons.length
         ? element("ul", { class: "reasons" }, ...reasons.map((reason) => element("li", {}, capital(reason.text))))
         : null,
@@ -195,19 +198,19 @@ export class Result {
   }
 
   #addDistances(track) {
-    const interval = track.offset_interval ?? null;
-    const between = interval ? `, between ${signed(interval[0], 1)} and ${signed(interval[1], 1)}` : "";
+    const interval = track.offset_interval_ms.map((end) => end / FRAME_MS);
     this.#figure(
       this.#details,
       "Distance at every offset",
       `Distance of video and audio at every offset. It is least, ${track.min_distance.toFixed(2)}, at ` +
-        `${signed(track.offset_frames)} frames${between}; the median is ` +
+        `${signed(track.offset_frames)} frames, between ${signed(interval[0], 1)} and ` +
+        `${signed(interval[1], 1)}; the median is ` +
         `${(track.min_distance + track.confidence).toFixed(2)}.`,
       [
         ["", "mean distance"],
         ["mark", "offset"],
         ["side", "left: audio behind; right: audio ahead"],
-        ...(interval ? [["band", "95 % interval"]] : []),
+        ["band", "95 % interval"],
       ],
       (place, tell) => distanceChart(place, track, interval, tell),
     );
@@ -279,7 +282,7 @@ export class Result {
             class: "button",
             type: "button",
             onclick: async () => {
-              const title = `${file.name}: ${this.#track.verdict.trusted ? "" : "not to be trusted: "}${this.#track.meaning}`;
+              const title = `${file.name}: ${meaning(this.#track.meaning).words}`;
               download(await picture(title, this.#charts), `${stem}.png`);
             },
           },

@@ -25,6 +25,12 @@ export function capital(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
+// What a result means: the words, and what stands behind them in brackets.
+export function meaning(text) {
+  const [, words, note] = /^(.*?)(?: \((.*)\))?$/.exec(text.replaceAll("+-", "\u00b1"));
+  return { words, note: note ?? null };
+}
+
 // A word of a command line for a POSIX shell.
 export function quoted(word) {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
