@@ -85,6 +85,15 @@ def test_the_answer_is_that_of_the_command_line(
     assert answer.json() == json.loads(done.stdout)
 
 
+def test_a_search_widens_as_on_the_command_line(
+    gateway: RunningGateway, talking_clip: Path
+) -> None:
+    """No offset of random towers is trusted, so the clip is scored twice."""
+    answer = gateway.post("/v1/score?vshift=2&search=auto&min_agreement=1", talking_clip)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["vshift"] > 2
+
+
 def test_curl_as_the_documentation_shows_it(gateway: RunningGateway, talking_clip: Path) -> None:
 
     if shutil.which("curl") is None:
@@ -474,12 +483,13 @@ def test_jobs_in_work_are_finished_when_it_is_told_to_stop(
         assert gateway.process.wait(30) == 0
 
 
-def test_no_other_file_or_address_is_opened(gateway: RunningGateway, talking_clip: Path) -> None:
+def test_no_other_file_or_address_is_opened(gateway: RunningGateway, tmp_path: Path) -> None:
     """Playlists, whatever they are called, lead nowhere."""
+    other = encode(tmp_path / "other.ts", Recipe(video_codec="mpeg2video", audio_codec="mp2"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.1)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/clip.ts"
-        for target in (str(talking_clip), f"file:{talking_clip}", url):
+        for target in (str(other), f"file:{other}", url):
             hls = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{target}\n#EXT-X-ENDLIST\n"
             concat = f"ffconcat version 1.0\nfile '{target}'\n"
             sdp = f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\n{target}\n"

@@ -16,7 +16,7 @@ __all__ = ["OFFERED", "Query", "describe", "make_query"]
 
 # The fields of ScoreOptions that callers may set: what changes the answer, opens no file of the
 # gateway's machine, and costs no more than the limits allow for.
-OFFERED = ("vshift", "crop", "detector", "segment_s", "min_agreement", "min_confidence")
+OFFERED = ("vshift", "search", "crop", "detector", "segment_s", "min_agreement", "min_confidence")
 
 
 class Query(BaseModel):

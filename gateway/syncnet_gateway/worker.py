@@ -120,16 +120,15 @@ def _measure(
                 "takes"
             )
 
-    media = open_media(path)
-    with media:  # what the container says is checked before anything is decoded
-        info = media.info
-        if info.width * info.height > task.max_pixels:
-            raise ClipTooLargeError(
-                f"{name} has a picture of {info.width}x{info.height}; this gateway takes up to "
-                f"{task.max_pixels / 1e6:.1f} million pixels"
-            )
-        check_duration(float(info.duration or 0))
-        return client.score(media, name=name, progress=progress, **task.options)
+    with open_media(path) as media:
+        info = media.info  # what the container says is checked before anything is decoded
+    if info.width * info.height > task.max_pixels:
+        raise ClipTooLargeError(
+            f"{name} has a picture of {info.width}x{info.height}; this gateway takes up to "
+            f"{task.max_pixels / 1e6:.1f} million pixels"
+        )
+    check_duration(float(info.duration or 0))
+    return client.score(path, name=name, progress=progress, **task.options)
 
 
 def _face(track: Any) -> dict[str, Any]:
@@ -169,7 +168,8 @@ def _take_stdout() -> IO[str]:
 def _described(task: Task, error: Exception) -> dict[str, Any]:
     """An error as the gateway is told of it."""
     known = isinstance(error, SyncNetError)
-    if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+    no_memory = isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError)
+    if no_memory or "Insufficient memory" in str(error):  # OpenCV's own words
         memory_mb = task.memory_bytes >> 20
         error = ClipCrashedError(f"{task.clip} needs more than {memory_mb} MB of memory")
         known = True
