@@ -13,6 +13,7 @@ from syncnet_client.commands.align import align
 from syncnet_client.commands.calibrate import calibrate
 from syncnet_client.commands.fetch import fetch
 from syncnet_client.commands.program import Program
+from syncnet_client.commands.report import report
 from syncnet_client.commands.score import score
 from syncnet_client.commands.watch import watch
 from syncnet_client.errors import SyncNetError, UsageError
@@ -48,6 +49,7 @@ PROGRAM.command(
 PROGRAM.command(
     calibrate, examples=["syncnet-client calibrate clips/ --local --plot thresholds.png"]
 )
+PROGRAM.command(report, examples=["syncnet-client report results.jsonl --output report.html"])
 PROGRAM.command(fetch, examples=["syncnet-client fetch yunet"])
 
 

@@ -94,6 +94,13 @@ def score(
             help="Write one clip with faces, confidence and waveform drawn on it (.mp4, .mkv).",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --output: write a page of all its records at the end (.html).",
+        ),
+    ] = None,
     gate: Gate,
     server: Connection,
 ) -> None:
@@ -109,6 +116,12 @@ def score(
     single = names == clips and len(names) == 1 and output is None and engine is EngineName.LOCAL
     if (plot or overlay) and not single:
         raise UsageError("--plot and --overlay draw one clip: name one, without --output")
+    if report is not None:
+        from syncnet_client.render.report import check_report
+
+        if output is None:
+            raise UsageError("--report shows the records of --output: name both")
+        check_report(report)
     if engine is EngineName.RAY:
         from syncnet_client.commands.ray import score_many_on_ray
 
@@ -125,6 +138,7 @@ def score(
             as_json=as_json,
             gate=gate,
         )
+        _write_report(output, report)
         raise typer.Exit(status)
     if single:
         with server.open() as client:
@@ -143,7 +157,17 @@ def score(
             memory_mb=memory,
         )
         status = score_many(clips_here, output=output, as_json=as_json, gate=gate)
-        raise typer.Exit(status)
+    _write_report(output, report)
+    raise typer.Exit(status)
+
+
+def _write_report(output: Path | None, report: Path | None) -> None:
+    if output is None or report is None:
+        return
+    from syncnet_client.records.read import read_rows
+    from syncnet_client.render.report import write_report
+
+    write_report(read_rows(output), report, title=output.name)
 
 
 def _score_one(

@@ -145,6 +145,7 @@ COLUMNS: tuple[Column, ...] = (
     _derived("weights", "string", lambda record: record["weights"]["name"]),
     _derived("offset_error_ms", "int32", lambda record: record["weights"]["offset_error_ms"]),
     _derived("warnings", "string", lambda record: "; ".join(record["warnings"])),
+    _plain("box", "list_float32"),
     _plain("mean_distances", "list_float32"),
     _plain("frame_confidence", "list_float32"),
     _plain("times", "list_float64"),
