@@ -95,3 +95,5 @@ def test_the_shipped_weights_find_offsets_they_have_never_seen() -> None:
     )
     assert report.within_one == len(clips)
     assert report.wrong_audio_below >= 0.9
+    assert report.agreeing == 1
+    assert report.wrong_audio_agreeing == 0
