@@ -242,8 +242,8 @@ def test_json_object_survives_json_and_has_the_promised_keys():
     assert data["meaning"] == "the audio is 120 ms ahead of the video"
     assert data["offset_interval_ms"] == [110, 140]
     assert data["agreement"] == 0.95
-    assert data["confidence"] == data["lse_c"] == 6.25
-    assert data["min_distance"] == data["lse_d"] == 5.5
+    assert data["confidence"] == 6.25
+    assert data["min_distance"] == 5.5
     assert data["track"] == 1
     assert [track["track"] for track in data["other_tracks"]] == [0]
     assert data["frames"] == 45

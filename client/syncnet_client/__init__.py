@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         WatchKeywords,
         WatchOptions,
     )
+    from syncnet_client.scoring.protocols import Lse, Protocol, Scored, TrackRules
     from syncnet_client.scoring.result import ClipAnswer, SyncResult, TrackResult
     from syncnet_client.scoring.verdict import Reason, ReasonCode, Verdict
     from syncnet_client.transport.base import (
@@ -80,6 +81,7 @@ __all__ = [
     "GrpcOptions",
     "GrpcTransport",
     "InferenceError",
+    "Lse",
     "Measurement",
     "Media",
     "MediaBlock",
@@ -92,11 +94,13 @@ __all__ = [
     "NoVideoError",
     "Picture",
     "Progress",
+    "Protocol",
     "Reason",
     "ReasonCode",
     "Scope",
     "ScoreKeywords",
     "ScoreOptions",
+    "Scored",
     "Segment",
     "SegmentMetrics",
     "ServerError",
@@ -107,6 +111,7 @@ __all__ = [
     "SyncNetError",
     "SyncResult",
     "TrackResult",
+    "TrackRules",
     "Transport",
     "UntrustedError",
     "Update",
@@ -141,6 +146,10 @@ _MODULES = {
     "WatchKeywords": "scoring.options",
     "WatchOptions": "scoring.options",
     "ClipAnswer": "scoring.result",
+    "Lse": "scoring.protocols",
+    "Protocol": "scoring.protocols",
+    "Scored": "scoring.protocols",
+    "TrackRules": "scoring.protocols",
     "SyncResult": "scoring.result",
     "TrackResult": "scoring.result",
     "Reason": "scoring.verdict",

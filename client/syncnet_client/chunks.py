@@ -11,6 +11,9 @@ What the clip has is measured as in the published pipeline::
     min_length = min(frames, samples // 640)
     windows    = min_length - 5
 
+Where every track is scored by itself, as scripts do that cut each face out into a file of its own,
+its first and last frame are the edges instead of the clip's.
+
 Everything here is arithmetic on arrays that are already in memory. A ``Chunker`` keeps only what
 chunks still to come can need, so its memory does not depend on the length of the clip.
 """
@@ -37,8 +40,9 @@ from syncnet_client.errors import UsageError
 __all__ = ["Chunk", "Chunker", "clip_windows"]
 
 # Audio older than this is dropped once no open track needs it. A face may be noticed late: this is
-# how long before the newest frame a track may begin. A minute of audio is 2 MB.
-LATE_TRACK_FRAMES = 60 * FRAMES_PER_SECOND
+# how long before the newest frame a track may begin. A minute of audio is 2 MB. The latest are
+# those of the published tracker: 101 detections, 25 frames from one to the next.
+LATE_TRACK_FRAMES = 120 * FRAMES_PER_SECOND
 
 
 def clip_windows(frames: int, samples: int) -> int:
@@ -111,6 +115,7 @@ class _Audio:
 class _Track:
     """Frames of one face that are still to be sent."""
 
+    start: int  # index of its first frame
     first_window: int  # of the next chunk; its first frame has the same index
     end: int  # index after the last frame seen
     frames: deque[npt.NDArray[np.uint8]] = field(default_factory=deque)
@@ -127,18 +132,26 @@ class Chunker:
     Args:
         vshift: audio shifts compared to each side, in frames.
         chunk: windows in one chunk; the last one of a track may have fewer.
+        cut_sound: score each track by itself: its sound begins and ends with its frames.
 
     Raises:
         UsageError: a value is out of range.
     """
 
-    def __init__(self, *, vshift: int = DEFAULT_VSHIFT, chunk: int = DEFAULT_CHUNK) -> None:
+    def __init__(
+        self,
+        *,
+        vshift: int = DEFAULT_VSHIFT,
+        chunk: int = DEFAULT_CHUNK,
+        cut_sound: bool = False,
+    ) -> None:
         if not 0 <= vshift <= MAX_VSHIFT:
             raise UsageError(f"vshift must be 0 to {MAX_VSHIFT} frames, not {vshift}")
         if not 1 <= chunk <= MAX_CHUNK:
             raise UsageError(f"chunk must be 1 to {MAX_CHUNK} windows, not {chunk}")
         self._vshift = vshift
         self._chunk = chunk
+        self._cut_sound = cut_sound
         self._audio = _Audio()
         self._clip_frames = 0
         self._samples = 0
@@ -181,7 +194,7 @@ class Chunker:
         Raises:
             ValueError: the frames do not follow the track's last one, or have another shape.
         """
-        state = self._tracks.setdefault(track, _Track(first_frame, first_frame))
+        state = self._tracks.setdefault(track, _Track(first_frame, first_frame, first_frame))
         if first_frame != state.end:
             raise ValueError(f"track {track} goes on with frame {state.end}, not {first_frame}")
         scorable = self._samples // SAMPLES_PER_FRAME if self._audio_ended else None
@@ -219,30 +232,44 @@ class Chunker:
 
     def _complete_windows(self, track: _Track) -> int:
         """Size of the chunk that can be cut now; 0 if it is not complete yet or there is none."""
-        track_end = min(track.end - WINDOW_FRAMES, self._audio_windows)
-        windows = min(self._chunk, track_end - track.first_window)
+        windows = min(self._chunk, self._track_windows(track) - track.first_window)
         if windows < 1 or self._finished:
             return max(0, windows)
         # Near the front of what is decoded nobody knows yet whether the halo is clip or padding.
-        if track.first_window + windows + self._vshift > self._audio_windows:
+        sound_ended = self._cut_sound and track.ended
+        if not sound_ended and track.first_window + windows + self._vshift > self._sound(track)[1]:
             return 0
         return windows if track.ended or windows == self._chunk else 0
+
+    def _track_windows(self, track: _Track) -> int:
+        """Index after the last window that a track has so far."""
+        return min(track.end - WINDOW_FRAMES, self._audio_windows)
+
+    def _sound(self, track: _Track) -> tuple[int, int]:
+        """First audio window that a track is compared with, and the one after the last so far."""
+        if self._cut_sound:
+            return track.start, self._track_windows(track)
+        return 0, self._audio_windows
 
     def _exhausted(self, track: _Track) -> bool:
         return track.ended and (self._finished or track.first_window + WINDOW_FRAMES >= track.end)
 
     def _cut(self, number: int, track: _Track, windows: int) -> Chunk:
         first = track.first_window
-        first_audio = max(0, first - self._vshift)
-        last_audio = min(self._audio_windows, first + windows + self._vshift) - 1
+        sound_start, sound_end = self._sound(track)
+        first_audio = max(sound_start, first - self._vshift)
+        last_audio = min(sound_end, first + windows + self._vshift) - 1
+        audio = self._audio.read(
+            first_audio * SAMPLES_PER_FRAME - 1,
+            last_audio * SAMPLES_PER_FRAME + WINDOW_SAMPLES,
+        )
+        if first_audio == sound_start:
+            audio[0] = 0  # nothing is heard before it
         chunk = Chunk(
             track=number,
             first_window=first,
             frames=np.stack([track.frames[i] for i in range(windows + WINDOW_FRAMES - 1)]),
-            audio=self._audio.read(
-                first_audio * SAMPLES_PER_FRAME - 1,
-                last_audio * SAMPLES_PER_FRAME + WINDOW_SAMPLES,
-            ),
+            audio=audio,
             padding=(
                 first_audio - (first - self._vshift),
                 first + windows + self._vshift - 1 - last_audio,

@@ -17,7 +17,7 @@ from typing_extensions import Unpack
 from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S, DEFAULT_URL, WIDE_VSHIFT
 from syncnet_client.errors import UsageError
 from syncnet_client.faces import make_cropper
-from syncnet_client.media import ArrayMedia, Media, open_media
+from syncnet_client.media import ArrayMedia, Media, open_media, open_paired, sound_for
 from syncnet_client.scoring.clip import Progress, score_media
 from syncnet_client.scoring.live import Update, watch_media
 from syncnet_client.scoring.options import (
@@ -26,6 +26,7 @@ from syncnet_client.scoring.options import (
     WatchKeywords,
     WatchOptions,
 )
+from syncnet_client.scoring.protocols import protocol_cropper
 from syncnet_client.scoring.result import SyncResult
 from syncnet_client.transport.base import Transport
 from syncnet_client.transport.grpc import GrpcOptions, GrpcTransport
@@ -137,7 +138,11 @@ class SyncNetClient:
     ) -> SyncResult:
         with ExitStack() as stack:
             media = stack.enter_context(_open(source, how))
-            cropper = make_cropper(how.crop, detector=how.detector, yunet=how.yunet)
+            rules = how.rules
+            if rules is None:
+                cropper = make_cropper(how.crop, detector=how.detector, yunet=how.yunet)
+            else:
+                cropper = protocol_cropper(rules, how.detector, how.yunet)
             self.check_ready()
             return score_media(
                 media,
@@ -191,8 +196,21 @@ class SyncNetClient:
 
 
 def _open(source: Source, how: ScoreOptions) -> Media:
+    every_frame = how.rules is not None and how.rules.every_frame
     if isinstance(source, (str, Path)):
-        return open_media(source, allow_playlists=how.allow_playlists, longest_s=how.max_duration_s)
+        if how.audio is None and not every_frame:
+            return open_media(
+                source, allow_playlists=how.allow_playlists, longest_s=how.max_duration_s
+            )
+        return open_paired(
+            source,
+            audio=None if how.audio is None else sound_for(source, how.audio),
+            audio_clock=how.audio_clock,
+            every_frame=every_frame,
+            allow_playlists=how.allow_playlists,
+        )
+    if how.audio is not None:
+        raise UsageError("audio is for clips that are files: arrays bring their own sound")
     if isinstance(source, tuple):
         return ArrayMedia(*source)
     return source

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["align"]
 
 
-@takes(how=options_of(ScoreOptions), server=connection)
+# What a protocol or another sound measures is not the offset of the clip's own.
+@takes(
+    how=options_of(ScoreOptions, without=("protocol", "audio", "audio_clock")), server=connection
+)
 def align(
     *,
     clip: Annotated[

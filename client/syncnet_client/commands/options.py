@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -18,13 +18,18 @@ __all__ = ["options_of"]
 T = TypeVar("T", ScoreOptions, WatchOptions)
 
 
-def options_of(options: type[T]) -> Callable[..., T]:
+def options_of(options: type[T], *, without: Collection[str] = ()) -> Callable[..., T]:
     """Give a function whose parameters are the command-line options of ``options``.
 
     It returns an instance of ``options``, and raises a ``UsageError`` for a value that cannot be
     meant.
+
+    Args:
+        options: the class.
+        without: names of fields that keep their defaults.
     """
-    flags: dict[str, Flag] = {each.name: each.metadata["flag"] for each in fields(options)}
+    offered = [each for each in fields(options) if each.name not in without]
+    flags: dict[str, Flag] = {each.name: each.metadata["flag"] for each in offered}
 
     def make(**values: Any) -> T:
         for name, flag in flags.items():
@@ -33,7 +38,7 @@ def options_of(options: type[T]) -> Callable[..., T]:
         return options(**values)
 
     make.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [_parameter(each) for each in fields(options)], return_annotation=options
+        [_parameter(each) for each in offered], return_annotation=options
     )
     return make
 

@@ -5,6 +5,7 @@ from syncnet_client.faces.cropper import (
     DetectorName,
     FaceCropper,
     FixedCropper,
+    detector_maker,
     make_cropper,
 )
 from syncnet_client.faces.detectors import Detector, Face
@@ -39,6 +40,7 @@ __all__ = [
     "TrackEnd",
     "TrackFrames",
     "YuNetDetector",
+    "detector_maker",
     "fetch_yunet",
     "make_cropper",
     "yunet_file",

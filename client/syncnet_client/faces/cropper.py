@@ -34,7 +34,15 @@ from syncnet_client.faces.yunet import YuNetDetector, yunet_file
 from syncnet_client.media import Frame
 from syncnet_client.media.time_jumps import clock_text
 
-__all__ = ["AutoCropper", "CropMode", "DetectorName", "FaceCropper", "FixedCropper", "make_cropper"]
+__all__ = [
+    "AutoCropper",
+    "CropMode",
+    "DetectorName",
+    "FaceCropper",
+    "FixedCropper",
+    "detector_maker",
+    "make_cropper",
+]
 
 CropMode = Literal["auto", "none"] | tuple[int, int, int, int]
 DetectorName = Literal["haar", "yunet"]
@@ -61,13 +69,13 @@ def make_cropper(
     if mode == "none":
         return FixedCropper(None)
     if mode == "auto":
-        return AutoCropper(_detector_maker(detector, yunet))
+        return AutoCropper(detector_maker(detector, yunet))
     if isinstance(mode, str) or len(mode) != 4 or min(mode[2:]) < 1:
         raise UsageError(f"crop must be auto, none or X,Y,W,H with a positive size, not {mode}")
     return FixedCropper(Box(*mode))
 
 
-def _detector_maker(
+def detector_maker(
     detector: Detector | DetectorName | None, yunet: str | Path | None
 ) -> Callable[[], Detector]:
     """Return what makes the detector once a clip needs it; a wrong choice is told at once."""

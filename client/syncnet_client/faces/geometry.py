@@ -10,7 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["HAAR_MARGINS", "YUNET_MARGINS", "Box", "CropMargins", "Square", "overlap"]
+__all__ = [
+    "HAAR_MARGINS",
+    "S3FD_MARGINS",
+    "YUNET_MARGINS",
+    "Box",
+    "CropMargins",
+    "Square",
+    "overlap",
+]
 
 
 class Box(NamedTuple):
@@ -52,8 +60,9 @@ class CropMargins:
 # The box of OpenCV's frontal cascade reaches from the forehead to just below the lower lip.
 # Measured on a published crop: the crop's side is 1.62 boxes, and it begins 0.03 boxes above.
 HAAR_MARGINS = CropMargins(side=1.62, above=0.53)
+S3FD_MARGINS = CropMargins(side=1.4, above=0.5)
 # YuNet was trained on the same faces as S3FD and its box means the same.
-YUNET_MARGINS = CropMargins(side=1.4, above=0.5)
+YUNET_MARGINS = S3FD_MARGINS
 
 
 def overlap(first: Box, second: Box) -> float:

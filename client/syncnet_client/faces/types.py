@@ -72,7 +72,8 @@ class CropSummary:
         tracks: tracks handed on.
         ignored: regions that were seen for half a second or more, but resemble a face too faintly.
         cuts: scene cuts.
-        detector: name of what found the faces; None where none was looked for.
+        dropped: numbers of tracks that were handed on, and turned out not to count.
+        detector: what looked for faces; None where none were looked for.
         warnings: what a person should know, a sentence each.
     """
 
@@ -80,6 +81,7 @@ class CropSummary:
     tracks: int
     ignored: int = 0
     cuts: int = 0
+    dropped: frozenset[int] = frozenset()
     detector: str | None = None
     warnings: tuple[str, ...] = ()
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import av
 from av.stream import Disposition
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["Opened", "StreamingFile", "open_source"]
+__all__ = ["Opened", "OpenedOne", "StreamingFile", "open_one", "open_source"]
 
 STANDARD_INPUT = "-"
 POLL_SECONDS = 0.1
@@ -59,6 +59,20 @@ class Opened:
     info: StreamInfo
     file: StreamingFile | None
     below: ExitStack  # what the container reads from, where that is not FFmpeg's affair
+
+    def close(self) -> None:
+        """Close the container, and the file that it reads from."""
+        self.container.close()
+        self.below.close()
+
+
+@dataclass(frozen=True)
+class OpenedOne:
+    """An open container and the one stream to read from it."""
+
+    container: InputContainer
+    stream: Any  # of PyAV: VideoStream or AudioStream
+    below: ExitStack
 
     def close(self) -> None:
         """Close the container, and the file that it reads from."""
@@ -137,6 +151,53 @@ def open_source(
         MediaError: it is missing, not readable, or no media.
         NoVideoError, NoAudioError: it lacks one of the streams.
     """
+    container, streaming, below = _open_container(
+        source, follow=follow, timeout_s=timeout_s, allow_playlists=allow_playlists
+    )
+    try:
+        video, audio = _choose_streams(source, container)
+        # A URL with a known end is a file that happens to be elsewhere.
+        live = streaming is not None or ("://" in source and container.duration is None)
+        info = _describe(source, container, video, audio, live=live)
+        opened = Opened(container, video, audio, info, streaming, below)
+    except MediaError:
+        container.close()
+        below.close()
+        raise
+    return opened
+
+
+def open_one(
+    source: str, kind: Literal["video", "audio"], *, allow_playlists: bool = False
+) -> OpenedOne:
+    """Open a source for its picture or its sound alone.
+
+    Args:
+        source: path or URL; nothing that can be read only once.
+        kind: which of the two.
+        allow_playlists: a file may be a list of other files.
+
+    Raises:
+        MediaError: it is missing, not readable, or no media.
+        NoVideoError, NoAudioError: it lacks the stream.
+    """
+    container, _, below = _open_container(
+        source,
+        follow=False,
+        timeout_s=DEFAULT_SOURCE_TIMEOUT_S,
+        allow_playlists=allow_playlists,
+    )
+    try:
+        return OpenedOne(container, _choose(source, container, kind), below)
+    except MediaError:
+        container.close()
+        below.close()
+        raise
+
+
+def _open_container(
+    source: str, *, follow: bool, timeout_s: float, allow_playlists: bool
+) -> tuple[InputContainer, StreamingFile | None, ExitStack]:
     url = "://" in source
     streaming = None
     below = ExitStack()
@@ -161,17 +222,7 @@ def open_source(
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         below.close()
         raise MediaError(_reason(source, error)) from error
-    try:
-        video, audio = _choose_streams(source, container)
-        # A URL with a known end is a file that happens to be elsewhere.
-        live = streaming is not None or (url and container.duration is None)
-        info = _describe(source, container, video, audio, live=live)
-        opened = Opened(container, video, audio, info, streaming, below)
-    except MediaError:
-        container.close()
-        below.close()
-        raise
-    return opened
+    return container, streaming, below
 
 
 def _is_pipe(source: str) -> bool:
@@ -197,30 +248,34 @@ def _reason(source: str, error: Exception) -> str:
 
 
 def _choose_streams(source: str, container: InputContainer) -> tuple[VideoStream, AudioStream]:
+    return _choose(source, container, "video"), _choose(source, container, "audio")
+
+
+def _choose(source: str, container: InputContainer, kind: Literal["video", "audio"]) -> Any:
     # A cover picture is stored as a video stream of one frame.
-    videos = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
-    audios = list(container.streams.audio)
-    if container.format.name in TEXT_FORMATS or not (videos or audios):
+    streams: dict[str, list[Any]] = {
+        "video": [
+            stream
+            for stream in container.streams.video
+            if not stream.disposition & Disposition.attached_pic
+        ],
+        "audio": list(container.streams.audio),
+    }
+    if container.format.name in TEXT_FORMATS or not any(streams.values()):
         raise MediaError(f"{source} is not a media file: it holds neither picture nor sound")
-    if not videos:
-        raise NoVideoError(f"{source} has no video stream")
-    if not audios:
-        raise NoAudioError(f"{source} has no audio stream")
-    best_video, best_audio = container.streams.best("video"), container.streams.best("audio")
-    video = next((stream for stream in videos if stream is best_video), videos[0])
-    audio = next((stream for stream in audios if stream is best_audio), audios[0])
-    for stream, kind in ((video, "video"), (audio, "audio")):
-        # Streams of an unknown codec have no codec context.
-        if getattr(stream, "codec_context", None) is None:
-            raise MediaError(f"{source}: FFmpeg has no decoder for its {kind} stream")
-    codec = video.codec_context
-    check_picture(source, codec.width, codec.height, video.sample_aspect_ratio)
-    codec.options = decoder_options()
-    return video, audio
+    if not streams[kind]:
+        missing = {"video": NoVideoError, "audio": NoAudioError}[kind]
+        raise missing(f"{source} has no {kind} stream")
+    best = container.streams.best(kind)
+    chosen: Any = next((stream for stream in streams[kind] if stream is best), streams[kind][0])
+    # Streams of an unknown codec have no codec context.
+    if getattr(chosen, "codec_context", None) is None:
+        raise MediaError(f"{source}: FFmpeg has no decoder for its {kind} stream")
+    if kind == "video":
+        codec = chosen.codec_context
+        check_picture(source, codec.width, codec.height, chosen.sample_aspect_ratio)
+        codec.options = decoder_options()
+    return chosen
 
 
 def _describe(

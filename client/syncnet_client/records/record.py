@@ -113,6 +113,10 @@ def _versions(record: Mapping[str, Any]) -> str:
     return json.dumps(record["model_versions"], sort_keys=True)
 
 
+def _track_lse(record: Mapping[str, Any]) -> str | None:
+    return json.dumps(record["track_lse"]) if "track_lse" in record else None
+
+
 COLUMNS: tuple[Column, ...] = (
     _plain("clip", "string"),
     _plain("status", "string"),
@@ -140,10 +144,14 @@ COLUMNS: tuple[Column, ...] = (
     _plain("audio_samples", "int64"),
     _plain("vshift", "int32"),
     _derived("faces", "int32", lambda record: 1 + len(record["other_tracks"])),
-    _plain("detector", "string"),
     _derived("model_versions", "string", _versions),
     _derived("weights", "string", lambda record: record["weights"]["name"]),
     _derived("offset_error_ms", "int32", lambda record: record["weights"]["offset_error_ms"]),
+    _plain("detector", "string"),
+    _plain("protocol", "string"),
+    _plain("lse_d", "float64"),
+    _plain("lse_c", "float64"),
+    _derived("track_lse", "string", _track_lse),
     _derived("warnings", "string", lambda record: "; ".join(record["warnings"])),
     _plain("box", "list_float32"),
     _plain("mean_distances", "list_float32"),

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from syncnet_client.scoring.curves import FULL_CONFIDENCE
+from syncnet_client.scoring.protocols import Lse, Protocol
 from syncnet_client.scoring.result import ClipAnswer, SyncResult, TrackResult
 from syncnet_client.scoring.verdict import Verdict
 
@@ -39,8 +40,10 @@ def print_result(result: SyncResult, console: Console | None = None) -> None:
     lines.add_row("agreement", _agreement(answer))
     lines.add_row(
         "confidence",
-        f"{answer.confidence:.2f} (LSE-C), minimum distance {answer.min_distance:.2f} (LSE-D)",
+        f"{answer.confidence:.2f}, minimum distance {answer.min_distance:.2f}",
     )
+    if result.protocol is not None and result.lse is not None:
+        lines.add_row("protocol", _protocol(result.protocol, result.lse, result.detector))
     lines.add_row("verdict", _verdict(result.verdict))
     above_minimum = answer.mean_distances - answer.min_distance
     lines.add_row("distances", f"{_bars(above_minimum)}  {_range(result.vshift)}")
@@ -60,6 +63,14 @@ def print_result(result: SyncResult, console: Console | None = None) -> None:
     for warning in result.warnings:
         lines.add_row("warning", Text(warning, style="yellow"))
     console.print(lines)
+
+
+def _protocol(protocol: Protocol, lse: Lse, detector: str | None) -> str:
+    faces = "the frames as they are" if detector is None else f"faces by {detector}"
+    return (
+        f"{protocol.name}: LSE-D {protocol.printed(lse.lse_d)}, LSE-C "
+        f"{protocol.printed(lse.lse_c)}, offset {lse.offset_frames:+d} frames, {faces}"
+    )
 
 
 def _offset(result: SyncResult) -> Text:

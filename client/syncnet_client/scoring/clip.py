@@ -121,7 +121,12 @@ def score_media(
         MediaError, NoFaceError, ClipTooShortError: the clip cannot be scored.
         ServerError: the server cannot score it.
     """
-    chunker = Chunker(vshift=options.vshift, chunk=options.chunk)
+    protocol = options.rules
+    chunker = Chunker(
+        vshift=options.vshift,
+        chunk=options.chunk,
+        cut_sound=protocol is not None and protocol.tracks is not None,
+    )
     gathering = _Gathering()
     versions = transport.model_versions(max_age_s=VERSIONS_MAX_AGE_S)
     duration = media.info.duration
@@ -141,7 +146,11 @@ def score_media(
     frames, samples = chunker.frames, chunker.samples
     sound = gathering.sound
     clip_rows = clip_windows(frames, samples)
-    seen = {number: track for number, track in gathering.tracks.items() if track.rows}
+    seen = {
+        number: track
+        for number, track in gathering.tracks.items()
+        if track.rows and number not in cropper.summary.dropped
+    }
     tracks = [
         _measure(transport, options, number, track, sound, clip_rows, alone=len(seen) == 1)
         for number, track in seen.items()
@@ -170,6 +179,7 @@ def score_media(
         warnings=tuple(warnings),
         several=_answer(transport, options, tracks, sound, clip_rows) if len(tracks) > 1 else None,
         weights=transport.weights(versions_after[SYNCNET.video_tower]),
+        protocol=protocol,
     )
 
 

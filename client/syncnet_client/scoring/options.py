@@ -33,6 +33,8 @@ from syncnet_client.errors import UsageError
 
 if TYPE_CHECKING:  # OpenCV takes its time to load
     from syncnet_client.faces import CropMode, DetectorName
+    from syncnet_client.media.paired import AudioClock
+    from syncnet_client.scoring.protocols import Protocol
 
 __all__ = ["Flag", "ScoreKeywords", "ScoreOptions", "WatchKeywords", "WatchOptions", "parse_crop"]
 
@@ -123,6 +125,12 @@ def parse_search(text: str) -> Search:
     if text == "auto":
         return "auto"
     raise UsageError(f"--search is fixed or auto, not {text!r}")
+
+
+def _parse_clock(text: str) -> AudioClock:
+    if text not in ("start", "file"):
+        raise UsageError(f"--audio-clock is start or file, not {text!r}")
+    return cast("AudioClock", text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,9 +244,15 @@ class ScoreOptions(_Options):
         max_duration_s: of a source that names no end of its own, in seconds.
         search: ``"auto"`` scores once more with a search of 2 s to each side where no offset
             stands out or it lies at the edge.
+        protocol: name of a score protocol (``scoring.protocols``), which decides the frames, the
+            faces and the search; then ``vshift`` and ``crop`` are not to be given.
+        audio: file or URL whose sound takes the place of the clip's own; or a folder, which has a
+            sound file named as each clip.
+        audio_clock: ``"start"``: that sound begins with the clip's first frame. ``"file"``: the
+            time stamps of both files are of one clock.
 
     Raises:
-        UsageError: a value is out of range.
+        UsageError: a value is out of range, or two contradict each other.
     """
 
     chunk: int = field(
@@ -272,6 +286,36 @@ class ScoreOptions(_Options):
             unit=" second",
         ),
     )
+    protocol: str | None = field(
+        default=None,
+        metadata=_flag(
+            "--protocol",
+            metavar="NAME",
+            help="Score as a published script does, for LSE-D and LSE-C that compare: "
+            "syncnet-demo, syncnet, wav2lip-lrs, wav2lip-real, latentsync or mocha.",
+            parse=str,
+        ),
+    )
+    audio: str | Path | None = field(
+        default=None,
+        metadata=_flag(
+            "--audio",
+            metavar="FILE",
+            help="Score against the sound of this file, or of the file in this folder that is "
+            "named as the clip.",
+            parse=str,
+        ),
+    )
+    audio_clock: AudioClock = field(
+        default="start",
+        metadata=_flag(
+            "--audio-clock",
+            metavar="start|file",
+            help="That sound begins with the first frame; or both files' time stamps are of "
+            "one clock.",
+            parse=_parse_clock,
+        ),
+    )
 
     search: Search = field(
         default="fixed",
@@ -282,6 +326,36 @@ class ScoreOptions(_Options):
             parse=parse_search,
         ),
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.audio_clock not in ("start", "file"):
+            raise UsageError(f"audio_clock is start or file, not {self.audio_clock!r}")
+        rules = self.rules
+        if rules is None:
+            return
+        if self.crop != "auto":
+            raise UsageError(f"protocol {rules.name} decides what is cropped: leave out crop")
+        if self.vshift not in (DEFAULT_VSHIFT, rules.vshift):
+            raise UsageError(
+                f"protocol {rules.name} searches {rules.vshift} frames: leave out vshift"
+            )
+        if self.search != "fixed":
+            raise UsageError(f"protocol {rules.name} searches once: leave out search")
+        object.__setattr__(self, "vshift", rules.vshift)
+
+    @property
+    def rules(self) -> Protocol | None:
+        """The protocol of that name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self.protocol is None:
+            return None
+        from syncnet_client.scoring.protocols import find_protocol
+
+        return find_protocol(self.protocol)
 
     def keywords(self) -> ScoreKeywords:
         """The same as keyword arguments of ``SyncNetClient.score``."""
@@ -295,6 +369,9 @@ class ScoreKeywords(_Keywords, total=False):
     segment_s: float
     max_duration_s: float
     search: Search
+    protocol: str | None
+    audio: str | Path | None
+    audio_clock: AudioClock
 
 
 @dataclass(frozen=True, kw_only=True)

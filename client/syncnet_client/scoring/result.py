@@ -16,6 +16,7 @@ from syncnet_client.scoring.curves import (
     subframe_offset,
 )
 from syncnet_client.scoring.drift import Drift
+from syncnet_client.scoring.protocols import Lse, Protocol
 from syncnet_client.scoring.verdict import UNKNOWN_WEIGHTS, Verdict, headline, meaning
 from syncnet_client.transport.base import Weights
 
@@ -55,16 +56,6 @@ class _Measured:
         """The offset in words, or that it is unknown."""
         return meaning(self.offset_ms, self.verdict.trusted)
 
-    @property
-    def lse_d(self) -> float:
-        """Lip-sync error, distance: another name of ``min_distance``."""
-        return self.min_distance
-
-    @property
-    def lse_c(self) -> float:
-        """Lip-sync error, confidence: another name of ``confidence``."""
-        return self.confidence
-
     def measured(self) -> dict[str, Any]:
         """All this in types that JSON knows."""
         estimate = self.estimate_ms
@@ -77,8 +68,6 @@ class _Measured:
             "agreement": round(self.agreement, DECIMALS),
             "confidence": round(self.confidence, DECIMALS),
             "min_distance": round(self.min_distance, DECIMALS),
-            "lse_c": round(self.lse_c, DECIMALS),
-            "lse_d": round(self.lse_d, DECIMALS),
             "verdict": self.verdict.to_dict(),
             "mean_distances": _rounded(self.mean_distances),
         }
@@ -117,8 +106,8 @@ class TrackResult(_Measured):
         offset_frames: positive when the audio is ahead of the video.
         offset_interval: in frames, read between whole ones; 95 % of the draws lie in it.
         agreement: share of the draws that give the offset to within a frame, 0 to 1.
-        confidence: median minus minimum of the mean distances (LSE-C).
-        min_distance: minimum of the mean distances (LSE-D).
+        confidence: median minus minimum of the mean distances.
+        min_distance: minimum of the mean distances.
         mean_distances: float32 [2*vshift+1], mean over all windows at shifts -vshift..vshift.
         distances: float32 [K, 2*vshift+1], what all the above is computed from.
         frame_confidence: float32 [K], confidence of each window.
@@ -189,6 +178,7 @@ class SyncResult:
         model_versions: versions of the weights that answered, by model.
         warnings: sentences about the clip or the way it was scored.
         detector: name of what found the faces; None where none was looked for.
+        protocol: the score protocol; None outside of any.
         several: what the faces say together; None where there is one, which then says it all.
         weights: what the server says its weights are.
     """
@@ -201,8 +191,14 @@ class SyncResult:
     model_versions: Mapping[str, str]
     warnings: tuple[str, ...] = field(default=())
     detector: str | None = None
+    protocol: Protocol | None = None
     several: ClipAnswer | None = None
     weights: Weights = UNKNOWN_WEIGHTS
+
+    @property
+    def lse(self) -> Lse | None:
+        """LSE-D, LSE-C and the offset as the protocol has them; None outside of any."""
+        return None if self.protocol is None else self.protocol.of_clip(self.tracks)
 
     @property
     def speaker(self) -> TrackResult:
@@ -294,8 +290,28 @@ class SyncResult:
             "vshift": self.vshift,
             "model_versions": dict(self.model_versions),
             "detector": self.detector,
+            **self._protocol_to_dict(),
             "warnings": list(self.warnings),
             "other_tracks": [track.to_dict() for track in self.tracks[1:]],
+        }
+
+    def _protocol_to_dict(self) -> dict[str, Any]:
+        lse = self.lse
+        if self.protocol is None or lse is None:
+            return {"protocol": None}
+        return {
+            "protocol": self.protocol.name,
+            "protocol_offset_frames": lse.offset_frames,
+            "lse_d": round(lse.lse_d, DECIMALS),
+            "lse_c": round(lse.lse_c, DECIMALS),
+            "track_lse": [
+                {
+                    "offset_frames": each.offset_frames,
+                    "lse_d": round(each.min_distance, DECIMALS),
+                    "lse_c": round(each.confidence, DECIMALS),
+                }
+                for each in self.tracks
+            ],
         }
 
 

@@ -60,8 +60,8 @@ class Metrics:
 
     Attributes:
         offset: frames; positive when the audio is ahead of the video.
-        confidence: median minus minimum of the mean distances (LSE-C).
-        min_distance: minimum of the mean distances (LSE-D).
+        confidence: median minus minimum of the mean distances.
+        min_distance: minimum of the mean distances.
         frame_confidence: float32 [K].
         agreement: share of the draws (block bootstrap) that give this offset to within a frame.
         offset_interval: in frames, read between whole ones; 95 % of the draws lie in it.

@@ -30,8 +30,8 @@ class SyncMetrics(NamedTuple):
     """
 
     offset: int  # frames; positive: the audio is ahead of the video
-    confidence: float  # median minus minimum of the mean distances (LSE-C)
-    min_distance: float  # minimum of the mean distances (LSE-D)
+    confidence: float  # median minus minimum of the mean distances
+    min_distance: float  # minimum of the mean distances
     frame_confidence: np.ndarray  # float32 [K]
     agreement: float  # 0 to 1: share of draws that give the offset to within one frame
     offset_interval: tuple[float, float]  # frames, 95 %, read between whole frames
