@@ -1,9 +1,8 @@
 # ruff: noqa: RUF001 (letters of the phonetic alphabet)
 """Synthetic talking heads: sound and picture agree, and the same seed gives the same clip."""
 
+import gzip
 import io
-import json
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,16 +14,19 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from syncnet_training.cli import app
-from syncnet_training.errors import SynthesisError
+from syncnet_training.errors import DatasetError, SynthesisError
+from syncnet_training.storage import open_clips, read_about
 from syncnet_training.synthesis import (
     SyntheticClip,
     clip_seed,
+    room,
     synthesize_clip,
     tts,
     write_clips,
     write_folder,
     write_mp4,
 )
+from syncnet_training.synthesis.alignment import align, transfer
 from syncnet_training.synthesis.articulation import (
     TRACK_RATE,
     Sound,
@@ -48,6 +50,7 @@ from syncnet_training.synthesis.phonemes import (
 )
 from syncnet_training.synthesis.portrait import Portrait
 from syncnet_training.synthesis.raster import Canvas, Mesh
+from syncnet_training.synthesis.recordings import Recordings
 from syncnet_training.synthesis.room import record
 from syncnet_training.synthesis.script import random_speech
 from syncnet_training.synthesis.voice import random_voice, speak
@@ -162,6 +165,55 @@ def test_a_recording_keeps_the_direct_sound_where_it_was() -> None:
         assert abs(int(np.argmax(np.abs(match))) - 6000) <= 8  # half a millisecond
 
 
+@pytest.mark.parametrize("way", ["_telephone", "_codec"])
+def test_telephones_and_codecs_delay_nothing(way: str) -> None:
+    rng = np.random.default_rng(4)
+    wave = np.zeros(16001)
+    wave[6000:7000] = 0.3 * rng.standard_normal(1000)
+    through = getattr(room, way)(wave, *([rng] if way == "_codec" else []))
+    assert through.shape == wave.shape
+    assert np.abs(through - wave).max() > 0.01
+    match = np.correlate(through, wave[6000:7000], mode="valid")
+    assert abs(int(np.argmax(np.abs(match))) - 6000) <= 2
+
+
+def test_two_readings_of_a_text_are_paired_sound_by_sound() -> None:
+    errors: list[float] = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        sounds = random_speech(rng, 0.0, 2.5)
+        # The other speaker has a voice and a rhythm of its own.
+        other, time = [], 0.0
+        for sound in sounds:
+            length = (sound.end - sound.start) * rng.uniform(0.7, 1.4)
+            other.append(Sound(sound.phoneme, time, time + length, sound.strength))
+            time += length
+        one = speak(sounds, sounds[-1].end, random_voice(rng), rng)
+        two = speak(other, time, random_voice(rng), rng)
+        path, distance = align(one, two)
+        assert distance < 0.9
+        found = transfer(np.array([s.start for s in sounds]), path)
+        errors += [f - s.start for f, s in zip(found, other, strict=True)]
+    # A tenth of a frame is 4 ms.
+    assert abs(float(np.median(errors))) < 0.004
+    assert float(np.median(np.abs(errors))) < 0.02
+
+
+def test_recordings_are_those_with_text(tmp_path: Path) -> None:
+    with pytest.raises(SynthesisError, match="asterisk-core-sounds-en"):
+        Recordings(tmp_path)
+    folder = tmp_path / "asterisk" / "sounds" / "en_US_f_Allison"
+    folder.mkdir(parents=True)
+    for name in ("hello", "beep", "unnamed"):
+        (folder / f"{name}.g722").write_bytes(b"")
+    listing = tmp_path / "doc" / "asterisk-core-sounds-en" / "core-sounds-en.txt.gz"
+    listing.parent.mkdir(parents=True)
+    text = "; Sounds\n\nhello: Hello.\nbeep: [a beep]\nmissing: Not there.\n"
+    listing.write_bytes(gzip.compress(text.encode()))
+    ((prompt,),) = Recordings(tmp_path).speakers
+    assert (prompt.path.name, prompt.text) == ("hello.g722", "Hello.")
+
+
 @needs_espeak
 def test_text_to_speech_is_the_same_for_the_same_seed() -> None:
     first, sounds, voice = tts.say_something(np.random.default_rng(5), 2.0)
@@ -260,10 +312,10 @@ def test_nearer_surfaces_hide_farther_ones_and_holes_show_them() -> None:
     assert (picture[2:14, 2] == 128).all()  # through the hole: half of display white
 
 
-@pytest.mark.parametrize("codec", ["none", "jpeg", "h264"])
+@pytest.mark.parametrize("codec", ["none", "jpeg", "h264", "mpeg4"])
 def test_the_camera_delivers_frames_of_the_right_size(codec: str) -> None:
     cameras = (Camera(np.random.default_rng(s)) for s in range(100))
-    camera = next(c for c in cameras if c.codec == codec)
+    camera = next(c for c in cameras if c.codec == codec and c._saturation > 0.5)
     rng = np.random.default_rng(0)
     scene = np.zeros((264, 264, 3), np.uint8)
     scene[:, :132] = (200, 120, 60)
@@ -279,8 +331,8 @@ def test_the_camera_delivers_frames_of_the_right_size(codec: str) -> None:
 
 
 def test_the_same_seed_gives_the_same_clip() -> None:
-    # Seed 13 goes through H.264.
     first, again, other = (synthesize_clip(seed, 3) for seed in (13, 13, 8))
+    assert first.description["camera"]["codec"] == "h264"
     np.testing.assert_array_equal(first.frames, again.frames)
     np.testing.assert_array_equal(first.samples, again.samples)
     assert first.description == again.description
@@ -288,6 +340,36 @@ def test_the_same_seed_gives_the_same_clip() -> None:
     assert first.frames.shape == (3, 224, 224, 3)
     assert first.samples.shape == (3 * 640,)
     assert first.jaw.shape == (3,)
+
+
+def test_a_tick_shows_the_source_frame_whose_time_stamp_is_nearest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pictures are those of the client's clock, whatever the rate of the camera."""
+    drawn: list[float] = []
+
+    def draw(*arguments: object) -> NDArray[np.uint8]:
+        drawn.append(float(arguments[3]))  # type: ignore[arg-type]
+        return np.full((264, 264, 3), len(drawn), np.uint8)
+
+    monkeypatch.setattr("syncnet_training.synthesis.clip._draw", draw)
+    monkeypatch.setattr(Camera, "deliver", lambda _, frames: np.stack(frames))
+    monkeypatch.setattr(Camera, "expose", lambda _, picture, __: picture)
+    rates = set()
+    for seed in range(12):
+        drawn.clear()
+        clip = synthesize_clip(seed, 50, text_to_speech=False)
+        rate = clip.description["camera"]["rate"]
+        rates.add(rate)
+        times = np.array(sorted(set(drawn)))
+        if len(times) != len(np.unique(clip.frames[:, 0, 0, 0])):
+            continue  # a slow shutter draws two moments of a frame
+        shown = times[clip.frames[:, 0, 0, 0].astype(int) - 1]
+        late = shown - np.arange(50) / 25  # seconds from the tick to the moment it shows
+        # The middle of a source frame, 0.3 to 0.7 of its time after its stamp, half a frame off.
+        assert late.min() > (0.3 - 0.5) / rate - 1e-6
+        assert late.max() < (0.7 + 0.5) / rate + 1e-6
+    assert len(rates) > 2
 
 
 def test_a_clip_without_frames_is_refused() -> None:
@@ -314,19 +396,14 @@ def test_clips_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
 def test_a_clip_folder_holds_frames_sound_and_description(tmp_path: Path) -> None:
     clip = synthesize_clip(1, 4)
     write_folder(clip, tmp_path / "clip")
-    names = sorted(p.name for p in (tmp_path / "clip" / "frames").iterdir())
-    assert names == ["000000.jpg", "000001.jpg", "000002.jpg", "000003.jpg"]
-    picture = cv2.imread(str(tmp_path / "clip" / "frames" / "000002.jpg"))[..., ::-1]
-    assert picture.shape == (224, 224, 3)
-    assert np.abs(picture.astype(int) - clip.frames[2]).mean() < 4
-    with wave.open(str(tmp_path / "clip" / "audio.wav")) as file:
-        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16000, 1, 2)
-        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-    np.testing.assert_array_equal(samples, clip.samples)
-    description = json.loads((tmp_path / "clip" / "clip.json").read_text())
-    assert description["seed"] == 1
-    assert description["frames"] == 4
-    assert description["jaw"] == pytest.approx(clip.jaw.tolist(), abs=1e-4)
+    (stored,) = open_clips(tmp_path)
+    assert stored.frames == 4
+    pictures = stored.read_frames(0, 4)[..., ::-1].astype(int)
+    assert np.abs(pictures - clip.frames).mean() < 4
+    np.testing.assert_array_equal(stored.read_samples(), clip.samples)
+    np.testing.assert_allclose(stored.read_jaw(), clip.jaw, atol=1e-4)
+    about = read_about(stored.path)
+    assert (about["seed"], about["frames"], about["hard"]) == (1, 4, False)
 
 
 def test_mp4_has_flash_and_click_at_the_same_time(tmp_path: Path) -> None:
@@ -380,10 +457,11 @@ def test_synthesize_writes_a_contact_sheet_and_resumes(tmp_path: Path) -> None:
 
 def test_sets_of_clips_are_not_mixed(tmp_path: Path) -> None:
     list(write_clips(tmp_path, clips=1, seed=1, frames=2))
-    with pytest.raises(ValueError, match="another seed or length"):
-        list(write_clips(tmp_path, clips=1, seed=2, frames=2))
-    with pytest.raises(ValueError, match="another seed or length"):
-        list(write_clips(tmp_path, clips=1, seed=1, frames=3))
+    for other in ({"seed": 2, "frames": 2}, {"seed": 1, "frames": 3}):
+        with pytest.raises(DatasetError, match="another seed, length or mix"):
+            list(write_clips(tmp_path, clips=1, **other))
+    with pytest.raises(DatasetError, match="another seed, length or mix"):
+        list(write_clips(tmp_path, clips=1, seed=1, frames=2, hard=True))
 
 
 def test_a_contact_sheet_needs_frames(tmp_path: Path) -> None:
@@ -391,3 +469,6 @@ def test_a_contact_sheet_needs_frames(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 2
     assert "leave out --mp4" in done.output
+    done = CliRunner().invoke(app, ["synthesize", str(tmp_path), "--contact-sheet", "sheet.gif"])
+    assert done.exit_code == 2
+    assert "a .jpg or .png file" in done.output

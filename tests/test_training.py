@@ -1,7 +1,6 @@
 """The trainer: towers, objective, batches, augmentation, runs, evaluation, timing."""
 
 import json
-import wave
 from pathlib import Path
 
 import cv2
@@ -11,18 +10,24 @@ import torch
 
 from syncnet_export.checkpoint import load_checkpoint, save_checkpoint
 from syncnet_export.network import SyncNet, random_checkpoint
-from syncnet_training import evaluate
+from syncnet_training import evaluate, storage
 from syncnet_training.augment import augment_audio, augment_video
 from syncnet_training.cli import main
-from syncnet_training.data import Batches, BatchShape, Clip, audio_windows, batch_loader, open_clips
+from syncnet_training.data import Batches, BatchShape, audio_windows, batch_loader
+from syncnet_training.embedding import embed_audio, embed_video, video_windows
 from syncnet_training.errors import CheckpointError, DatasetError, TrainingError
-from syncnet_training.evaluate import EvaluationClip, evaluate_following, evaluate_synthetic
+from syncnet_training.evaluate import (
+    EvaluationClip,
+    Separation,
+    evaluate_in_sync,
+    evaluate_real,
+)
 from syncnet_training.finish import finish
 from syncnet_training.fit import FitConfig, Report, fit
 from syncnet_training.losses import jaw_loss, pairwise_distances, sync_loss
 from syncnet_training.profile import profile
-from syncnet_training.step import StepConfig, TrainingStep, one_cycle
-from syncnet_training.towers import embed_audio, embed_video, video_windows
+from syncnet_training.step import TOWERS, StepConfig, TrainingStep, one_cycle
+from syncnet_training.storage import Clip, open_clips
 
 FRAMES = 20  # of the clips on disk here: 15 windows
 SHAPE = BatchShape(clips=2, windows=3, stride=2, margin=2)
@@ -30,20 +35,14 @@ NARROW = 0.08  # 8 channels in the first layers
 CPU = torch.device("cpu")
 
 
-def write_clip(folder: Path, seed: int, frames: int = FRAMES) -> None:
+def write_clip(folder: Path, seed: int, frames: int = FRAMES, *, jaw: bool = True) -> None:
     """A clip in the trainer's format: blurred noise for pictures, noise for sound."""
     rng = np.random.default_rng(seed)
-    (folder / "frames").mkdir(parents=True)
-    for index in range(frames):
-        coarse = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
-        image = cv2.resize(coarse, (224, 224), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(folder / "frames" / f"{index:06d}.jpg"), image)
-    with wave.open(str(folder / "audio.wav"), "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(16_000)
-        writer.writeframes(rng.integers(-9000, 9000, 640 * frames).astype("<i2").tobytes())
-    (folder / "clip.json").write_text(json.dumps({"jaw": rng.random(frames).tolist()}))
+    coarse = rng.integers(0, 256, (frames, 7, 7, 3), dtype=np.uint8)
+    images = [cv2.resize(each, (224, 224), interpolation=cv2.INTER_CUBIC) for each in coarse]
+    samples = rng.integers(-9000, 9000, 640 * frames).astype(np.int16)
+    about = {"jaw": rng.random(frames).tolist()} if jaw else {}
+    storage.write_clip(folder, np.array(images, np.uint8), samples, about)
 
 
 @pytest.fixture(scope="module")
@@ -196,11 +195,11 @@ def test_a_batch_holds_what_is_in_sync(data: Path) -> None:
             (clip, first)
             for clip in clips
             for first in range(clip.frames - SHAPE.frames + 1)
-            if np.array_equal(clip.read_frames([first])[0], frames[0].numpy())
+            if np.array_equal(clip.read_frames(first, 1)[0], frames[0].numpy())
         ]
         assert len(found) == 1
         clip, first = found[0]
-        assert np.array_equal(clip.read_frames(range(first, first + SHAPE.frames)), frames.numpy())
+        assert np.array_equal(clip.read_frames(first, SHAPE.frames), frames.numpy())
         for window, target in enumerate(targets.tolist()):
             start = first + window * SHAPE.stride
             expected = audio_windows(clip.read_samples(), start, 1)[0]
@@ -231,8 +230,7 @@ def test_every_clip_comes_once_before_any_comes_twice(data: Path) -> None:
 
 
 def test_an_unknown_jaw_is_nan(tmp_path: Path) -> None:
-    write_clip(tmp_path / "clip", 0)
-    (tmp_path / "clip" / "clip.json").unlink()
+    write_clip(tmp_path / "clip", 0, jaw=False)
     batch = Batches(open_clips(tmp_path), BatchShape(1, 2, 1, 0), seed=0)[0]
     assert batch.jaw.isnan().all()
 
@@ -246,14 +244,35 @@ def test_unusable_clips_are_named(data: Path, tmp_path: Path) -> None:
         Batches(open_clips(data), BatchShape(1, 12), seed=0)
     write_clip(tmp_path / "clip", 0)
     (clip,) = open_clips(tmp_path)
-    (tmp_path / "clip" / "frames" / "000003.jpg").write_bytes(b"no image")
-    with pytest.raises(DatasetError, match=r"000003\.jpg"):
-        clip.read_frames([3])
+    with pytest.raises(DatasetError, match=r"video\.yuv: ends before frame 21"):
+        clip.read_frames(18, 3)
     with pytest.raises(DatasetError, match=r"audio\.wav"):
         Clip(clip.path, FRAMES + 1).read_samples()
     (tmp_path / "clip" / "clip.json").write_text("{")
     with pytest.raises(DatasetError, match=r"clip\.json"):
         clip.read_jaw()
+
+
+def test_a_stored_clip_is_what_was_written(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 255, 224).astype(np.uint8)
+    frames = np.stack([np.broadcast_to(ramp[:, None, None], (224, 224, 3))] * 3).copy()
+    frames[1, :, :, 0] = 255 - frames[1, :, :, 0]  # red
+    samples = np.arange(3 * 640).astype(np.int16)
+    storage.write_clip(tmp_path / "clip", frames, samples, {"jaw": [0.1, 0.2, 0.3], "seed": 5})
+    (clip,) = open_clips(tmp_path)
+    assert clip == Clip(tmp_path / "clip", 3)
+    # YUV in the range of video has 219 steps for 255 levels.
+    np.testing.assert_allclose(
+        clip.read_frames(1, 2)[..., ::-1].astype(int), frames[1:].astype(int), atol=5
+    )
+    np.testing.assert_array_equal(clip.read_samples(), samples)
+    np.testing.assert_allclose(clip.read_jaw(), [0.1, 0.2, 0.3], rtol=1e-6)
+    assert storage.read_about(clip.path)["seed"] == 5
+    # Without its description a clip is not complete.
+    (tmp_path / "clip" / "clip.json").unlink()
+    assert not storage.is_complete(clip.path)
+    with pytest.raises(DatasetError, match="no clips"):
+        open_clips(tmp_path)
 
 
 # Augmentation
@@ -336,8 +355,8 @@ def test_a_run_is_neither_overwritten_nor_confused(data: Path, tmp_path: Path) -
     run(data, tmp_path, 2)
     with pytest.raises(CheckpointError, match="--resume goes on with it"):
         run(data, tmp_path, 2)
-    with pytest.raises(CheckpointError, match="2 steps are done, asked for 2"):
-        run(data, tmp_path, 2, resume=True)
+    with pytest.raises(CheckpointError, match="2 steps are done, asked for 1"):
+        run(data, tmp_path, 1, resume=True)
     wider = FitConfig(steps=4, width=0.2, shape=SHAPE, held_out=1)
     with pytest.raises(CheckpointError, match="another width"):
         fit(
@@ -357,6 +376,66 @@ def test_steps_bring_the_loss_of_a_batch_down(data: Path) -> None:
     step = TrainingStep(SyncNet.of_width(NARROW), StepConfig(), CPU, torch.float32)
     losses = [float(step(batch, SHAPE.stride, 3e-3).total.detach()) for _ in range(12)]
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_run_that_has_its_steps_writes_its_weights_again(data: Path, tmp_path: Path) -> None:
+    before = run(data, tmp_path, 2)
+    (tmp_path / "weights.safetensors").unlink()
+    after = run(data, tmp_path, 2, resume=True)
+    for key, tensor in before.items():
+        torch.testing.assert_close(after[key], tensor, msg=key)
+
+
+def test_the_published_weights_are_an_average_over_steps(data: Path) -> None:
+    torch.manual_seed(0)
+    batch = Batches(open_clips(data), SHAPE, seed=0, augment=False)[0]
+    step = TrainingStep(
+        SyncNet.of_width(NARROW), StepConfig(average_decay=0.75), CPU, torch.float32
+    )
+    name = "netfclip.3.weight"
+    expected = None
+    for _ in range(3):
+        step(batch, SHAPE.stride, 3e-3)
+        weights = step.network.state_dict()[name].clone()
+        # The first step begins the average.
+        expected = weights if expected is None else 0.75 * expected + 0.25 * weights
+    torch.testing.assert_close(step.average.module.state_dict()[name], expected)
+    statistics = "netcnnlip.1.running_mean"
+    assert not torch.equal(
+        step.average.module.state_dict()[statistics], step.network.state_dict()[statistics]
+    )
+
+
+@pytest.mark.parametrize(("frozen", "other"), [("video", "audio"), ("audio", "video")])
+def test_a_frozen_tower_stays_as_it_is(data: Path, frozen: str, other: str) -> None:
+    torch.manual_seed(0)
+    batch = Batches(open_clips(data), SHAPE, seed=0, augment=False)[0]
+    network = SyncNet.of_width(NARROW)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    step = TrainingStep(network, StepConfig(frozen=frozen), CPU, torch.float32)
+    step(batch, SHAPE.stride, 3e-3)
+    changed = {
+        key.split(".")[0]
+        for key, tensor in network.state_dict().items()
+        if not torch.equal(tensor, before[key])
+    }
+    assert changed == set(TOWERS[other])
+
+
+def test_clips_to_measure_on_can_be_named(data: Path, tmp_path: Path) -> None:
+    clips = open_clips(data)
+    with pytest.raises(DatasetError, match=r"1 clips, of which 1 are to be held out"):
+        fit(clips[:1], tmp_path, config(1), device=CPU, precision=torch.float32, workers=0)
+    weights = fit(
+        clips[:2],
+        tmp_path,
+        config(1),
+        device=CPU,
+        precision=torch.float32,
+        workers=0,
+        validation=clips[2:],
+    )
+    assert weights.is_file()
 
 
 def test_weights_can_be_halved(data: Path, tmp_path: Path) -> None:
@@ -399,21 +478,33 @@ def timed_clip(name: str, first: int) -> EvaluationClip:
 def test_evaluation_finds_what_it_imposed() -> None:
     network = SyncNet.of_width(NARROW)
     clips = [timed_clip("a", 0), timed_clip("b", 90), timed_clip("c", 180)]
-    report = evaluate_synthetic(network, clips, seed=5)
+    report = evaluate_in_sync(network, clips, seed=5)
     assert report.exact == report.within_one == 3
     assert [clip.offset for clip in report.clips] == [clip.shift for clip in report.clips]
-    assert report.wrong_audio_pairs == 6
-    assert report.wrong_audio_below == report.wrong_audio_below_all == 1
-    (followed,) = evaluate_following(network, clips[:1])
-    assert followed.offsets == list(range(-5, 6))
-    assert followed.follows
+    assert abs(report.estimate_bias) < 0.2
+    assert report.separation == Separation(6, 1.0, {"1%": 1.0, "2%": 1.0, "5%": 1.0})
+    alone = evaluate_real(network, clips[:1])
+    assert alone.clips[0].offsets == list(range(-5, 6))
+    assert alone.clips[0].follows
+    assert alone.separation is None
+    assert evaluate_real(network, clips).separation == report.separation
+
+
+def test_separation_counts_what_a_threshold_lets_in() -> None:
+    wrong = np.arange(100.0)
+    own = np.array([98.5, 97.0, 94.5, 10.0])
+    found = Separation.of(own, wrong)
+    # One wrong pair of 100 may be accepted: then 99 is, and all above 98 are.
+    assert found.accepted == {"1%": 0.25, "2%": 0.25, "5%": 0.75}
+    assert found.area == pytest.approx((99 + 97.5 + 95 + 10.5) / 400)
+    assert Separation.of(own, own[:1]).accepted == {"1%": 0.0, "2%": 0.0, "5%": 0.0}
 
 
 @pytest.mark.usefixtures("oracle")
 def test_an_answer_that_stays_put_does_not_follow(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = EvaluationClip.cut
     monkeypatch.setattr(EvaluationClip, "cut", lambda clip, margin, _: whole(clip, margin, 0))
-    (followed,) = evaluate_following(SyncNet.of_width(NARROW), [timed_clip("a", 0)])
+    (followed,) = evaluate_real(SyncNet.of_width(NARROW), [timed_clip("a", 0)]).clips
     assert followed.offsets == [0] * 11
     assert not followed.follows
 
@@ -467,9 +558,9 @@ def test_errors_are_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     places = {"NOWHERE": str(tmp_path / "nowhere"), "DATA": str(data)}
-    monkeypatch.setattr(
-        "sys.argv", ["syncnet-train", *(places.get(word, word) for word in arguments)]
-    )
+    for name, place in places.items():
+        arguments = [word.replace(name, place) for word in arguments]
+    monkeypatch.setattr("sys.argv", ["syncnet-train", *arguments])
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit_:
         main()
@@ -477,6 +568,19 @@ def test_errors_are_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("bug", [ValueError("a bug"), OSError("a bug without a file")])
+def test_a_bug_is_not_hidden_in_a_line(
+    bug: Exception, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise bug
+
+    monkeypatch.setattr("syncnet_training.fit.fit", broken)
+    monkeypatch.setattr("sys.argv", ["syncnet-train", "fit", str(data), "--run", str(tmp_path)])
+    with pytest.raises(type(bug), match="a bug"):
+        main()
 
 
 def command(
@@ -497,7 +601,7 @@ def test_evaluate_prints_a_table_or_json(
     weights = tmp_path / "weights.safetensors"
     save_checkpoint(weights, random_checkpoint(width=NARROW))
     clip = timed_clip("clip", 0)
-    monkeypatch.setattr("syncnet_training.synthesis.synthesize_clip", lambda *_: clip)
+    monkeypatch.setattr("syncnet_training.synthesis.synthesize_clip", lambda *_, **__: clip)
     table = command(capsys, monkeypatch, "evaluate", weights, "--count", "2")
     assert "2 of 2 exact" in table
     report = json.loads(command(capsys, monkeypatch, "evaluate", weights, "--count", "2", "--json"))
@@ -506,7 +610,12 @@ def test_evaluate_prints_a_table_or_json(
     ]
     monkeypatch.setattr("syncnet_training.real.read_talking_head", lambda _: clip)
     real = command(capsys, monkeypatch, "evaluate", weights, "--clips", "a.mp4", "--json")
-    assert json.loads(real)[0]["follows"] is True
+    assert json.loads(real)["clips"][0]["follows"] is True
+    assert "1 of 1 clips follow" in command(
+        capsys, monkeypatch, "evaluate", weights, "--clips", "a.mp4"
+    )
+    known = ["--clips", "a.mp4", "--clips", "b.mp4", "--in-sync"]
+    assert "2 of 2 exact" in command(capsys, monkeypatch, "evaluate", weights, *known)
 
 
 def test_profile_prints_json(
@@ -516,7 +625,7 @@ def test_profile_prints_json(
     report = json.loads(command(capsys, monkeypatch, "profile", "--data", data, *options))
     assert report["batch"] == 4
     assert [part["name"] for part in report["loader"]] == [
-        "JPEG load",
+        "frame load",
         "audio load",
         "preprocessing",
     ]

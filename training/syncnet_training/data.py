@@ -1,18 +1,13 @@
-"""Training batches from a folder of clips.
+"""Training batches from clips.
 
-A data set is a folder of clips, each a folder with `frames/000000.jpg`, `frames/000001.jpg`, ...
-(224x224, 25 fps) and `audio.wav` (16 kHz, mono, 16 bit, 640 samples for each frame), as
-`syncnet-train synthesize` writes it. Batch number n is a function of the seed and of n alone, so a
+Batch number n is a function of the seed and of n alone, so a
 run that is resumed sees what an uninterrupted one would have seen.
 """
 
 import functools
-import json
 import time
-import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -25,7 +20,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from syncnet_client.contract import (
     FRAME_SIZE,
-    SAMPLE_RATE,
     SAMPLES_PER_FRAME,
     WINDOW_FRAMES,
     WINDOW_SAMPLES,
@@ -33,89 +27,9 @@ from syncnet_client.contract import (
 from syncnet_server import default_model_repository, load_model_module
 from syncnet_training.augment import augment_audio, augment_video
 from syncnet_training.errors import DatasetError
+from syncnet_training.storage import Clip
 
-__all__ = ["Batch", "BatchShape", "Batches", "Clip", "audio_windows", "batch_loader", "open_clips"]
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A clip on disk."""
-
-    path: Path
-    frames: int
-
-    @property
-    def windows(self) -> int:
-        """Windows for which the clip has both video and audio."""
-        return min(
-            self.frames - WINDOW_FRAMES + 1,
-            (self.frames * SAMPLES_PER_FRAME - WINDOW_SAMPLES) // SAMPLES_PER_FRAME + 1,
-        )
-
-    def read_frames(self, indices: Sequence[int]) -> NDArray[np.uint8]:
-        """Decode frames, uint8 [len(indices), 224, 224, 3] BGR.
-
-        Raises:
-            DatasetError: a frame is missing, no image, or of another size.
-        """
-        frames = np.empty((len(indices), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-        for position, index in enumerate(indices):
-            path = self.path / "frames" / f"{index:06d}.jpg"
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if image is None or image.shape != frames.shape[1:]:
-                raise DatasetError(f"{path}: not a {FRAME_SIZE}x{FRAME_SIZE} JPEG image")
-            frames[position] = image
-        return frames
-
-    def read_samples(self) -> NDArray[np.int16]:
-        """The audio, int16 [640 * frames].
-
-        Raises:
-            DatasetError: it is missing, shorter than the video, or not 16 kHz mono 16 bit.
-        """
-        path = self.path / "audio.wav"
-        try:
-            with wave.open(str(path), "rb") as reader:
-                layout = reader.getframerate(), reader.getnchannels(), reader.getsampwidth()
-                samples = np.frombuffer(reader.readframes(reader.getnframes()), "<i2")
-        except (OSError, EOFError, wave.Error) as error:
-            raise DatasetError(f"{path}: {error}") from error
-        needed = self.frames * SAMPLES_PER_FRAME
-        if layout != (SAMPLE_RATE, 1, 2) or len(samples) < needed:
-            raise DatasetError(f"{path}: not 16 kHz mono 16 bit audio of {needed} samples")
-        return samples[:needed]
-
-    def read_jaw(self) -> NDArray[np.float32]:
-        """How far the jaw is open in each frame, float32 [frames]; NaN where nobody knows.
-
-        Raises:
-            DatasetError: `clip.json` is there and cannot be read, or is that of another clip.
-        """
-        path = self.path / "clip.json"
-        if not path.exists():
-            return np.full(self.frames, np.nan, np.float32)
-        try:
-            jaw = np.array(json.loads(path.read_text()).get("jaw", [np.nan] * self.frames))
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"{path}: {error}") from error
-        if jaw.shape != (self.frames,):
-            raise DatasetError(f"{path}: jaw has shape {jaw.shape}, expected {(self.frames,)}")
-        return jaw.astype(np.float32)
-
-
-def open_clips(root: Path) -> list[Clip]:
-    """The clips of a data set, in the order of their names.
-
-    Raises:
-        DatasetError: there are none.
-    """
-    clips = []
-    for audio in sorted(root.glob("*/audio.wav")):
-        frames = sum(1 for _ in (audio.parent / "frames").glob("*.jpg"))
-        clips.append(Clip(audio.parent, frames))
-    if not clips:
-        raise DatasetError(f"{root}: no clips (folders with frames/*.jpg and audio.wav)")
-    return clips
+__all__ = ["Batch", "BatchShape", "Batches", "audio_windows", "batch_loader"]
 
 
 def audio_windows(samples: NDArray[np.int16], first: int, count: int) -> NDArray[np.float32]:
@@ -174,7 +88,7 @@ class Batch(NamedTuple):
     mfcc: Tensor  # float32 [C, A, 13, 20]
     targets: Tensor  # int64 [C, T], index in A of the audio window in sync
     jaw: Tensor  # float32 [C, A, 5], opening in the frames of each audio window; NaN: unknown
-    seconds: Tensor  # float64 [3], spent on JPEG files, on audio files, on preprocessing
+    seconds: Tensor  # float64 [3], spent on reading frames, on reading audio, on preprocessing
 
 
 class Batches(Dataset[Batch]):
@@ -231,7 +145,7 @@ class Batches(Dataset[Batch]):
             lead = int(rng.integers(0, 2 * shape.margin + 1))
             first_frame = first_audio + lead
             clock = time.perf_counter()
-            images = clip.read_frames(range(first_frame, first_frame + shape.frames))
+            images = clip.read_frames(first_frame, shape.frames)
             seconds[0] += time.perf_counter() - clock
             clock = time.perf_counter()
             if self.augment:

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from syncnet_export.checkpoint import load_checkpoint, save_checkpoint
 from syncnet_export.network import SyncNet
-from syncnet_training.data import Batch, Batches, BatchShape, Clip, batch_loader
+from syncnet_training.data import Batch, Batches, BatchShape, batch_loader
 from syncnet_training.device import on_device
+from syncnet_training.embedding import embed_audio, embed_video, video_windows
 from syncnet_training.errors import CheckpointError, DatasetError
 from syncnet_training.finish import finish
 from syncnet_training.step import StepConfig, TrainingStep, one_cycle
-from syncnet_training.towers import embed_audio, embed_video, video_windows
+from syncnet_training.storage import Clip
 
 __all__ = ["FitConfig", "Progress", "Report", "fit"]
 
@@ -43,7 +44,7 @@ class FitConfig:
     step: StepConfig = field(default_factory=StepConfig)
     initial: Path | None = None  # checkpoint to start from; its width holds
     ramp_steps: int = 0  # over which augmentation grows to full strength
-    held_out: int = 16  # clips at the end of the data set to measure on, never trained on
+    held_out: int = 16  # clips at the end of the data to measure on, never trained on
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def fit(
     device: torch.device,
     precision: torch.dtype,
     workers: int,
+    validation: Sequence[Clip] = (),
     resume: bool = False,
     half: bool = False,
     report_steps: int = 50,
@@ -78,9 +80,12 @@ def fit(
     """Train, and write the run's weights.
 
     Args:
+        clips: to train on, but for those at the end that the configuration holds out.
         run: the run's folder, made if need be.
+        validation: clips to measure on, in place of holding some out.
         resume: go on from the run's checkpoint. Another number of steps than before resizes the
-            cycle of the learning rate from there on.
+            cycle of the learning rate from there on; the number that is done already writes the
+            weights of the checkpoint.
         report_steps: steps from one checkpoint and line of the log to the next.
         half: keep the weights of the layers as fp16 in the result.
         progress: called with every report.
@@ -93,10 +98,13 @@ def fit(
         CheckpointError: nothing to resume from, or something else; or a run is there already and
             `resume` was not asked for.
     """
-    if len(clips) <= config.held_out:
-        raise DatasetError(f"{len(clips)} clips, of which {config.held_out} are to be held out")
+    held_out = 0 if validation else config.held_out
+    if len(clips) <= held_out:
+        raise DatasetError(
+            f"{len(clips)} clips, of which {held_out} are to be held out (--held-out, --validation)"
+        )
     training = Batches(
-        clips[: len(clips) - config.held_out],
+        clips[: len(clips) - held_out],
         config.shape,
         seed=config.seed,
         ramp=config.ramp_steps,
@@ -128,8 +136,8 @@ def fit(
         _save(run / CHECKPOINT, step, report.step, config)
         progress(report)
 
-    held_out = clips[len(clips) - config.held_out :] or clips
-    state = _finished(step, held_out, config)
+    measured = validation or clips[len(clips) - held_out :] or clips
+    state = _finished(step, measured, config)
     save_checkpoint(run / WEIGHTS, state, half=half)
     return run / WEIGHTS
 
@@ -193,7 +201,7 @@ def _finished(step: TrainingStep, held_out: Sequence[Clip], config: FitConfig) -
     """The weights to publish, their scale and shift measured on clips that were not trained on."""
     shape = replace(config.shape, clips=min(config.shape.clips, len(held_out)), margin=0)
     source = Batches(held_out, shape, seed=config.seed, augment=False)
-    network = step.network.eval()
+    network = cast(SyncNet, step.average.module).eval()
     video, audio = [], []
     for batch in on_device(batch_loader(source, range(_FINISH_STEPS), workers=0), step.device):
         matching = batch.mfcc[:, :: shape.stride].flatten(0, 1)
@@ -229,6 +237,6 @@ def _resume(path: Path, step: TrainingStep, config: FitConfig) -> int:
     except RuntimeError as error:
         raise CheckpointError(f"{path}: the run has a network of another width") from error
     done: int = state["step"]
-    if done >= config.steps:
+    if done > config.steps:
         raise CheckpointError(f"{path}: {done} steps are done, asked for {config.steps}")
     return done

@@ -1,7 +1,7 @@
 """The timing table of a training step, of the very code that `fit` runs.
 
 A step is: waiting for the batch, copying it to the device, both towers forward, the loss, backward,
-the optimiser. The loader's own work (JPEG files, audio files, preprocessing) goes on in other
+the optimiser. The loader's own work (frames, audio, preprocessing) goes on in other
 processes meanwhile; it costs the step only what the step waits for. On a GPU parts are timed with
 events on its stream, so nothing is synchronised before the last step is done.
 """
@@ -17,16 +17,17 @@ import numpy as np
 import torch
 
 from syncnet_export.network import SyncNet
-from syncnet_training.data import Batches, BatchShape, Clip, batch_loader
+from syncnet_training.data import Batches, BatchShape, batch_loader
 from syncnet_training.device import on_device
 from syncnet_training.errors import TrainingError
 from syncnet_training.step import StepConfig, TrainingStep
+from syncnet_training.storage import Clip
 
 __all__ = ["PartTiming", "ProfileReport", "StageTimer", "profile"]
 
 _CLIP_WINDOWS = 32  # video windows of a clip in a batch, if the batch is large enough
 _IN_STEP = ("data wait", "video CNN", "audio CNN", "loss", "backward", "optimizer")
-_IN_LOADER = ("JPEG load", "audio load", "preprocessing")
+_IN_LOADER = ("frame load", "audio load", "preprocessing")
 
 
 @dataclass(frozen=True)

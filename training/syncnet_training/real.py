@@ -15,25 +15,29 @@ from syncnet_training.evaluate import EvaluationClip
 __all__ = ["read_talking_head"]
 
 
-def read_talking_head(path: Path) -> EvaluationClip:
-    """The longest face track of a video file, with its sound.
+def read_talking_head(source: str | Path) -> EvaluationClip:
+    """Read the longest face track of a video, with its sound.
+
+    Args:
+        source: a file or URL.
 
     Raises:
-        DatasetError: the file cannot be read, lacks video or audio, or shows no face.
+        DatasetError: it cannot be read, lacks video or audio, or shows no face.
     """
     cropper = make_cropper("auto")
     tracks: dict[int, list[NDArray[np.uint8]]] = {}
     starts: dict[int, int] = {}
     sound = []
     try:
-        with open_media(path) as media:
+        with open_media(source) as media:
             events = []
             for block in media:
                 sound.append(block.samples)
                 events += cropper.push(block.frames)
             events += cropper.flush()
     except SyncNetError as error:
-        raise DatasetError(str(error)) from error
+        named = str(error) if str(source) in str(error) else f"{source}: {error}"
+        raise DatasetError(named) from error
     for event in events:
         if isinstance(event, TrackFrames):
             for frame in event.frames:
@@ -43,4 +47,4 @@ def read_talking_head(path: Path) -> EvaluationClip:
     frames = np.stack(tracks[longest])
     first = starts[longest] * SAMPLES_PER_FRAME
     samples = np.concatenate(sound)[first : first + len(frames) * SAMPLES_PER_FRAME]
-    return EvaluationClip(path.name, frames, samples)
+    return EvaluationClip(Path(source).name, frames, samples)

@@ -7,18 +7,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from syncnet_client.contract import EMBEDDING_SIZE, WINDOW_FRAMES
 from syncnet_export.network import SyncNet
 from syncnet_training.data import Batch
+from syncnet_training.embedding import embed_audio, embed_video, video_windows
 from syncnet_training.losses import SyncLoss, jaw_loss, sync_loss
-from syncnet_training.towers import embed_audio, embed_video, video_windows
 
-__all__ = ["StepConfig", "TrainingStep", "one_cycle"]
+__all__ = ["TOWERS", "StepConfig", "TrainingStep", "one_cycle"]
 
-_INITIAL_LOG_SCALE = (
-    -1.0
-)  # distances of a fresh network are some 10; logits should differ by some 3
+# Distances of a fresh network are some 10; logits should differ by some 3.
+_INITIAL_LOG_SCALE = -1.0
 _GRADIENT_NORM = 5.0
 
 Timer = Callable[[str], AbstractContextManager[object]]
@@ -28,15 +28,27 @@ Timer = Callable[[str], AbstractContextManager[object]]
 class StepConfig:
     """How weights are changed.
 
-    learning_rate is the peak of the cycle, across_weight the weight of the contrast against other
-    clips, jaw_weight that of reading the opening of the jaw off each embedding. Contrast alone
-    spends its first hundreds of steps on finding out that mouths matter; this tells it.
+    Attributes:
+        learning_rate: peak of the cycle.
+        weight_decay: of AdamW, on matrices and kernels.
+        across_weight: weight of the contrast against other clips.
+        jaw_weight: weight of reading the opening of the jaw off each embedding. Contrast alone
+            spends its first hundreds of steps on finding out that mouths matter; this tells it.
+        average_decay: what is left of the running average of the weights after a step. The average
+            is what gets published: it is better than the last weights, at any time of the cycle.
+        frozen: a tower that stays as it is, "video" or "audio".
     """
 
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.03
     across_weight: float = 0.2
     jaw_weight: float = 1.0
+    average_decay: float = 0.998
+    frozen: str | None = None
+
+
+# The parts of `SyncNet` that make up each tower.
+TOWERS = {"video": ("netcnnlip", "netfclip"), "audio": ("netcnnaud", "netfcaud")}
 
 
 def one_cycle(step: int, steps: int, peak: float) -> float:
@@ -54,12 +66,17 @@ def one_cycle(step: int, steps: int, peak: float) -> float:
 
 
 class TrainingStep:
-    """A network, its learned scale and its optimiser.
+    """A network, the average of its weights, its learned scale and its optimiser.
 
     Args:
         network: trained in place; moved to `device`.
         precision: type that towers compute in; weights stay float32.
         compiled: compile the towers (pays on a GPU).
+
+    Attributes:
+        network: as the last step left it.
+        average: the running average of its weights and of the statistics of its norms.
+        log_scale: logarithm of what distances are multiplied by to become logits.
     """
 
     def __init__(
@@ -72,6 +89,11 @@ class TrainingStep:
         compiled: bool = False,
     ) -> None:
         self.network = network.to(device)
+        self._frozen = [getattr(network, name) for name in TOWERS.get(config.frozen or "", ())]
+        for part in self._frozen:
+            part.requires_grad_(False)
+        mean = get_ema_multi_avg_fn(config.average_decay)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(network, multi_avg_fn=mean, use_buffers=True)
         self.log_scale = nn.Parameter(torch.tensor(_INITIAL_LOG_SCALE, device=device))
         # Only for training: what an embedding says about the jaw in the five frames of its window.
         self.jaw_heads = nn.ModuleList(
@@ -86,6 +108,7 @@ class TrainingStep:
             self._embed_video = torch.compile(embed_video, fullgraph=True)
             self._embed_audio = torch.compile(embed_audio, fullgraph=True)
         parameters = [*network.parameters(), *self.jaw_heads.parameters(), self.log_scale]
+        parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self._parameters = parameters
         self.optimizer = torch.optim.AdamW(
             [
@@ -119,6 +142,8 @@ class TrainingStep:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.network.train()
+        for part in self._frozen:
+            part.eval()
         result = self.evaluate(batch, stride, timer)
         with timer("backward"):
             self.optimizer.zero_grad(set_to_none=True)
@@ -126,6 +151,7 @@ class TrainingStep:
         with timer("optimizer"):
             torch.nn.utils.clip_grad_norm_(self._parameters, _GRADIENT_NORM)
             self.optimizer.step()
+            self.average.update_parameters(self.network)
         return result
 
     def evaluate(
@@ -163,6 +189,7 @@ class TrainingStep:
         """Everything that a resumed run needs, apart from the number of the step."""
         return {
             "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
             "log_scale": self.log_scale.detach(),
             "jaw_heads": self.jaw_heads.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -171,6 +198,7 @@ class TrainingStep:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
         self.log_scale.data.copy_(state["log_scale"])
         self.jaw_heads.load_state_dict(state["jaw_heads"])
         self.optimizer.load_state_dict(state["optimizer"])

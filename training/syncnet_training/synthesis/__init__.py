@@ -7,9 +7,11 @@ agree to the millisecond.
 
 from syncnet_training.synthesis.clip import SyntheticClip, synthesize_clip
 from syncnet_training.synthesis.contact_sheet import write_contact_sheet
+from syncnet_training.synthesis.recordings import Recordings
 from syncnet_training.synthesis.writer import clip_seed, write_clips, write_folder, write_mp4
 
 __all__ = [
+    "Recordings",
     "SyntheticClip",
     "clip_seed",
     "synthesize_clip",

@@ -6,6 +6,7 @@ drawn once for each clip and treats all its frames alike.
 
 import io
 from collections.abc import Sequence
+from typing import cast
 
 import av
 import cv2
@@ -15,14 +16,28 @@ from numpy.typing import NDArray
 Frames = NDArray[np.uint8]
 
 FRAME_SIZE = 224
+# Frames a second of films, television, web cameras and chats.
+_OTHER_RATES = (15, 20, 24000 / 1001, 24, 30000 / 1001, 30, 30, 50)
+# Codecs and their settings from best to worst: JPEG quality, constant rate factor, quantiser scale.
+_QUALITY = {"none": (0, 0), "jpeg": (95, 30), "h264": (19, 41), "mpeg4": (3, 20)}
+_CODECS = (0.12, 0.2, 0.54, 0.14)
+_HARD_CODECS = (0.0, 0.1, 0.7, 0.2)
 
 
 class Camera:
     """A random camera, codec and crop."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, *, hard: bool = False) -> None:
+        """Draw a camera.
+
+        Args:
+            hard: a small face in a video of low bit rate, as old films and chats have it.
+        """
+        self.rate = 25.0
+        if rng.random() < (0.6 if hard else 0.35):
+            self.rate = float(rng.choice(_OTHER_RATES))
         # The side, in pixels, that the crop had in the video it was cut from.
-        small = rng.random() < 0.35
+        small = rng.random() < (0.8 if hard else 0.45)
         self.source_size = 2 * int(rng.uniform(40, 80) if small else rng.uniform(80, 144))
         gamma = float(np.exp(rng.normal(0, 0.18)))
         contrast = float(np.exp(rng.normal(0.0, 0.15)))
@@ -37,9 +52,11 @@ class Camera:
         self._blur = float(rng.uniform(0.3, 1.3)) if rng.random() < 0.4 else 0.0
         self._sharpen = float(rng.uniform(0.2, 1.0)) if rng.random() < 0.25 else 0.0
         self._noise = float(rng.exponential(2.5)) if rng.random() < 0.7 else 0.0
-        self.codec = str(rng.choice(["none", "jpeg", "h264"], p=[0.2, 0.3, 0.5]))
-        self.quality = int(rng.integers(20, 36) if self.codec == "h264" else rng.integers(35, 95))
-        self._title = self._random_title(rng) if rng.random() < 0.08 else None
+        self.codec = str(rng.choice(list(_QUALITY), p=_HARD_CODECS if hard else _CODECS))
+        best, worst = _QUALITY[self.codec]
+        share = rng.uniform(0.4 if hard else 0.0, 1.0)
+        self.quality = round(best + share * (worst - best))
+        self._title = self._random_title(rng) if rng.random() < 0.12 else None
         self._upscale = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA]))
         # Rows at the bottom or columns at a side that lie outside the video: filled with grey.
         self._missing = (0, 0, 0)  # bottom, left, right
@@ -87,8 +104,8 @@ class Camera:
     def deliver(self, exposed: Sequence[NDArray[np.uint8]]) -> Frames:
         """All frames of a clip after codec and crop: uint8 [T, 224, 224, 3]."""
         frames = list(exposed)
-        if self.codec == "h264":
-            frames = _through_h264(frames, self.quality)
+        if self.codec in ("h264", "mpeg4"):
+            frames = _through_video(frames, self.codec, self.quality)
         elif self.codec == "jpeg":
             frames = [_through_jpeg(f, self.quality) for f in frames]
         out = np.empty((len(frames), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
@@ -108,14 +125,20 @@ def _through_jpeg(frame: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(picture, np.uint8)
 
 
-def _through_h264(frames: Sequence[NDArray[np.uint8]], quality: int) -> list[NDArray[np.uint8]]:
-    """Encode and decode with H.264 at the given constant rate factor."""
+def _through_video(
+    frames: Sequence[NDArray[np.uint8]], codec: str, quality: int
+) -> list[NDArray[np.uint8]]:
+    """Encode and decode with H.264 at a constant rate factor, or MPEG-4 at a quantiser scale."""
+    # Slower presets do not give the same bytes each time, even in one thread.
+    options = {"crf": str(quality), "preset": "superfast"}
+    if codec == "mpeg4":
+        options = {"qmin": str(quality), "qmax": str(quality), "g": "250"}
     buffer = io.BytesIO()
     size = frames[0].shape[0]
     with av.open(buffer, "w", format="matroska") as container:
-        # Slower presets do not give the same bytes each time, even in one thread.
-        options = {"crf": str(quality), "preset": "superfast", "threads": "1"}
-        stream = container.add_stream("libx264", rate=25, options=options)
+        encoder = "libx264" if codec == "h264" else "mpeg4"
+        options["threads"] = "1"
+        stream = cast(av.VideoStream, container.add_stream(encoder, rate=25, options=options))
         stream.width = stream.height = size
         stream.pix_fmt = "yuv420p"
         for picture in frames:

@@ -54,7 +54,8 @@ def random_motion(rng: np.random.Generator, seconds: float) -> Motion:
             yaw0 + liveliness * (0.09 * wander(rng, n, 1.2) + 0.03 * wander(rng, n, 0.35)),
             rng.normal(0, 0.12)
             + liveliness * (0.06 * wander(rng, n, 0.8) + 0.02 * wander(rng, n, 0.25)),
-            rng.normal(0, 0.08) + liveliness * 0.05 * wander(rng, n, 1.0),
+            rng.normal(0, 0.3 if rng.random() < 0.1 else 0.08)
+            + liveliness * 0.05 * wander(rng, n, 1.0),
         ],
         axis=1,
     )

@@ -1,28 +1,43 @@
 """From clean speech to a recording: room, noise, music, microphone, level."""
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, fftconvolve, sosfilt
+from scipy.signal import butter, fftconvolve, resample_poly, sosfilt
 
 SAMPLE_RATE = 16000
 
 Wave = NDArray[np.float32]
 
 
-def record(speech: Wave, rng: np.random.Generator) -> NDArray[np.int16]:
-    """`speech` (float, any level) as recorded: int16 of the same length, direct sound undelayed."""
+def record(
+    speech: Wave, rng: np.random.Generator, *, music: Wave | None = None, hard: bool = False
+) -> NDArray[np.int16]:
+    """Record clean speech.
+
+    Args:
+        speech: float32 [N] at 16 kHz, any level.
+        music: float32 [N], what plays in the background if there is music; chords are made up
+            where it is None.
+        hard: loud noise and music, and a telephone or a codec more often than not.
+
+    Returns:
+        int16 [N] with the direct sound undelayed.
+    """
     wave = speech.astype(np.float64)
     level = float(np.sqrt(np.mean(wave**2))) + 1e-6
     if rng.random() < 0.5:
         wave = _roughen(wave, rng)
     if rng.random() < 0.6:
         wave = _reverberate(wave, rng)
-    if rng.random() < 0.85:
-        snr_db = rng.uniform(3, 45)
+    if hard or rng.random() < 0.85:
+        snr_db = rng.uniform(3, 20 if hard else 45)
         wave = wave + _coloured_noise(rng, len(wave)) * level * 10 ** (-snr_db / 20)
-    if rng.random() < 0.25:
-        snr_db = rng.uniform(4, 25)
-        wave = wave + _music(rng, len(wave)) * level * 10 ** (-snr_db / 20)
+    if rng.random() < (0.5 if hard else 0.3):
+        snr_db = rng.uniform(2, 15 if hard else 25)
+        playing = _music(rng, len(wave)) if music is None else music
+        wave = wave + playing * (level * 10 ** (-snr_db / 20) / (float(np.std(playing)) + 1e-6))
     wave = _microphone(wave, rng)
     peak = float(np.max(np.abs(wave))) + 1e-9
     wave = wave / peak
@@ -30,9 +45,51 @@ def record(speech: Wave, rng: np.random.Generator) -> NDArray[np.int16]:
         # A compressor, or a loud recording that clips softly.
         drive = rng.uniform(1.5, 6)
         wave = np.tanh(drive * wave) / np.tanh(drive)
+    way = rng.random() * (0.5 if hard else 1.0)
+    if way < 0.1:
+        wave = _telephone(wave)
+    elif way < 0.35:
+        wave = _codec(wave, rng)
     wave *= 10 ** (-rng.uniform(0.5, 26) / 20)
     wave += rng.normal(0, 2e-5, len(wave))
     return np.clip(wave * 32767, -32768, 32767).astype(np.int16)
+
+
+def _telephone(wave: NDArray[np.float64]) -> NDArray[np.float64]:
+    """8 kHz, 8 bits on a logarithmic scale (the mu-law of ITU-T G.711), without delay."""
+    narrow = resample_poly(wave, 1, 2)
+    peak = float(np.max(np.abs(narrow))) + 1e-9
+    curved = np.sign(narrow) * np.log1p(255 * np.abs(narrow) / peak) / np.log(256)
+    coded = np.round(curved * 127) / 127
+    decoded = np.sign(coded) * np.expm1(np.abs(coded) * np.log(256)) / 255 * peak
+    out: NDArray[np.float64] = resample_poly(decoded, 2, 1)[: len(wave)]
+    return out
+
+
+def _codec(wave: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """What MP3, AAC or Opus leave at low rates: coarse steps in every band, holes, no treble.
+
+    A lapped transform of 32 ms with a quantiser whose steps follow the loudness of each band;
+    symmetric in time, so nothing moves.
+    """
+    size, hop = 512, 256
+    padded = np.pad(wave, (size, size + hop - len(wave) % hop))
+    window = np.sin(np.pi * (np.arange(size) + 0.5) / size)
+    starts = np.arange(0, len(padded) - size + 1, hop)
+    spectrum = np.fft.rfft(padded[starts[:, None] + np.arange(size)] * window)
+    edges = np.unique(np.geomspace(2, size // 2 + 1, 20).astype(int))
+    coarseness = rng.uniform(0.4, 2.2)
+    for low, high in pairwise(edges):
+        band = spectrum[:, low:high]
+        step = coarseness * np.sqrt(np.mean(np.abs(band) ** 2, axis=1, keepdims=True)) + 1e-9
+        spectrum[:, low:high] = step * (
+            np.round(band.real / step) + 1j * np.round(band.imag / step)
+        )
+    spectrum[:, int(rng.uniform(0.4, 1.0) * size // 2) :] = 0
+    out = np.zeros(len(padded))
+    for start, block in zip(starts, np.fft.irfft(spectrum, size) * window, strict=True):
+        out[start : start + size] += block
+    return out[size : size + len(wave)]
 
 
 def _roughen(wave: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

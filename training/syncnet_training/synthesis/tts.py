@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -45,14 +46,64 @@ def say_something(
     """
     rate = int(rng.integers(120, 215))
     language, text = random_text(rng, words=int(seconds * rate / 60 * 1.4) + 6)
+    spoken = read_aloud(
+        text,
+        random_speaker(rng, language),
+        rate=rate,
+        pitch=int(rng.integers(20, 80)),
+        pitch_range=int(rng.integers(20, 90)),
+        seed=int(rng.integers(2**31)),
+    )
+    # Played a little faster or slower than recorded: other pitches and sizes of vocal tract.
+    played = spoken.rate
+    if rng.random() < 0.6:
+        played = round(played * rng.uniform(0.86, 1.2) / 50) * 50
+    divisor = np.gcd(played, SAMPLE_RATE)
+    wave = resample_poly(spoken.samples, SAMPLE_RATE // divisor, played // divisor)
+    wave = wave.astype(np.float32)
+    starts = [(first / played, name) for first, name in spoken.phonemes]
+    wave = wave * (0.06 / (float(np.sqrt(np.mean(wave**2))) + 1e-6))
+    return *_lengthen_pauses(wave, to_sounds(starts, wave), rng), spoken.voice
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """Text read by espeak-ng.
+
+    Attributes:
+        samples: float32 [N] in -1..1, at `rate` Hz.
+        phonemes: first sample and IPA name of each event.
+        voice: the voice that was taken.
+    """
+
+    samples: NDArray[np.float32]
+    rate: int
+    phonemes: list[tuple[int, str]]
+    voice: str
+
+
+def read_aloud(
+    text: str, voice: str, *, rate: int = 160, pitch: int = 50, pitch_range: int = 50, seed: int = 0
+) -> Spoken:
+    """Let espeak-ng read a text.
+
+    Args:
+        voice: a language, or a language with a speaker, as in `en-us+f2`.
+        rate: words a minute.
+        pitch, pitch_range: 0 to 99.
+        seed: of what the library draws at random.
+
+    Raises:
+        SynthesisError: espeak-ng is missing or fails.
+    """
     request = {
         "library": library_path(),
-        "voice": random_speaker(rng, language),
+        "voice": voice,
         "text": text,
         "rate": rate,
-        "pitch": int(rng.integers(20, 80)),
-        "range": int(rng.integers(20, 90)),
-        "seed": int(rng.integers(2**31)),
+        "pitch": pitch,
+        "range": pitch_range,
+        "seed": seed,
     }
     if request["library"] is None:
         raise SynthesisError("espeak-ng is not installed (Debian and Ubuntu: package espeak-ng)")
@@ -73,16 +124,9 @@ def say_something(
         raise SynthesisError(f"espeak-ng failed: {reason}") from error
     head, _, body = done.stdout.partition(b"\n")
     answer = json.loads(head)
-    pcm = np.frombuffer(body, "<i2").astype(np.float32) / 32768
-    # Played a little faster or slower than recorded: other pitches and sizes of vocal tract.
-    played = answer["rate"]
-    if rng.random() < 0.6:
-        played = round(played * rng.uniform(0.86, 1.2) / 50) * 50
-    divisor = np.gcd(played, SAMPLE_RATE)
-    wave = resample_poly(pcm, SAMPLE_RATE // divisor, played // divisor).astype(np.float32)
-    starts = [(first / played, name) for first, name in answer["phonemes"]]
-    wave = wave * (0.06 / (float(np.sqrt(np.mean(wave**2))) + 1e-6))
-    return *_lengthen_pauses(wave, to_sounds(starts, wave), rng), answer["voice"]
+    samples = np.frombuffer(body, "<i2").astype(np.float32) / 32768
+    phonemes = [(int(first), str(name)) for first, name in answer["phonemes"]]
+    return Spoken(samples, answer["rate"], phonemes, answer["voice"])
 
 
 def _lengthen_pauses(

@@ -1,29 +1,30 @@
-"""Clips on disk: folders of JPEG frames and WAV for training, MP4 for players."""
+"""Clips on disk: folders for training, MP4 for players."""
 
-import json
 import os
-import wave
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from syncnet_training.errors import DatasetError
+from syncnet_training.storage import is_complete, read_about, write_clip
 from syncnet_training.synthesis.clip import (
     FRAMES_PER_SECOND,
     SAMPLES_PER_FRAME,
     SyntheticClip,
     synthesize_clip,
 )
+from syncnet_training.synthesis.recordings import Recordings
 
 SAMPLE_RATE = FRAMES_PER_SECOND * SAMPLES_PER_FRAME
-_JPEG_QUALITY = 92
 
 
 def clip_seed(seed: int, index: int) -> int:
@@ -33,29 +34,9 @@ def clip_seed(seed: int, index: int) -> int:
 
 
 def write_folder(clip: SyntheticClip, folder: Path) -> None:
-    """Write frames/000000.jpg ..., audio.wav and clip.json into `folder`, which is created."""
-    pictures = folder / "frames"
-    pictures.mkdir(parents=True, exist_ok=True)
-    for index, frame in enumerate(clip.frames):
-        done, data = cv2.imencode(
-            ".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-        )
-        if not done:
-            raise OSError(f"frame {index} could not be encoded as JPEG")
-        (pictures / f"{index:06d}.jpg").write_bytes(data.tobytes())
-    write_wav(clip.samples, folder / "audio.wav")
-    text = {**clip.description, "jaw": [round(float(v), 4) for v in clip.jaw]}
-    # Last, so that a folder with this file is complete.
-    (folder / "clip.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
-
-
-def write_wav(samples: NDArray[np.int16], path: Path) -> None:
-    """16 kHz mono 16-bit WAV."""
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(samples.astype("<i2").tobytes())
+    """Write a clip in the form that `fit` reads (see `syncnet_training.storage`)."""
+    about = {**clip.description, "jaw": [round(float(v), 4) for v in clip.jaw]}
+    write_clip(folder, clip.frames, clip.samples, about)
 
 
 def write_mp4(clip: SyntheticClip, path: Path) -> None:
@@ -85,23 +66,46 @@ def write_mp4(clip: SyntheticClip, path: Path) -> None:
         container.mux(audio.encode(None))
 
 
-def _make(out: Path, index: int, seed: int, frames: int, mp4: bool) -> Path:
-    name = f"clip_{index:06d}"
-    if mp4:
-        path = out / f"{name}.mp4"
-        partial = out / f".{name}.part.mp4"
-        write_mp4(synthesize_clip(clip_seed(seed, index), frames), partial)
+@dataclass(frozen=True)
+class _Order:
+    """What all clips of a set have in common; goes to the processes that make them."""
+
+    out: Path
+    seed: int
+    frames: int
+    mp4: bool
+    hard: bool
+    recordings: Path | None
+
+
+@cache
+def _recordings(root: Path | None) -> Recordings | None:
+    """Listed once by each process."""
+    return None if root is None else Recordings(root)
+
+
+def _make(order: _Order, index: int) -> Path:
+    name, own = f"clip_{index:06d}", clip_seed(order.seed, index)
+
+    def make() -> SyntheticClip:
+        return synthesize_clip(
+            own, order.frames, recordings=_recordings(order.recordings), hard=order.hard
+        )
+
+    if order.mp4:
+        path = order.out / f"{name}.mp4"
+        partial = order.out / f".{name}.part.mp4"
+        write_mp4(make(), partial)
         return partial.replace(path)
-    folder = out / name
-    own = clip_seed(seed, index)
-    if (folder / "clip.json").exists():
-        made = json.loads((folder / "clip.json").read_text(encoding="utf-8"))
-        if (made.get("seed"), made.get("frames")) != (own, frames):
-            raise ValueError(
-                f"{folder} was made with another seed or length; choose another folder"
+    folder = order.out / name
+    if is_complete(folder):
+        made = read_about(folder)
+        if [made.get(key) for key in ("seed", "frames", "hard")] != [own, order.frames, order.hard]:
+            raise DatasetError(
+                f"{folder} was made with another seed, length or mix; choose another folder"
             )
         return folder
-    write_folder(synthesize_clip(own, frames), folder)
+    write_folder(make(), folder)
     return folder
 
 
@@ -125,17 +129,41 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def write_clips(
-    out: Path, *, clips: int, seed: int, frames: int, mp4: bool = False, jobs: int = 1
+    out: Path,
+    *,
+    clips: int,
+    seed: int,
+    frames: int,
+    mp4: bool = False,
+    hard: bool = False,
+    recordings: Path | None = None,
+    jobs: int = 1,
 ) -> Iterator[Path]:
-    """Make `clips` clips under `out`, yielding each path when it is complete.
+    """Make clips in a folder.
 
-    Clip i depends on (seed, i, frames) alone, not on `jobs` or on the other clips. Folders that are
-    complete already are kept, so an interrupted run goes on where it stopped.
+    Clip i depends on its own number, on the arguments after `clips`, and on the versions of
+    espeak-ng and of the recordings, not on `jobs` or on the other clips. Clips that are complete
+    already are kept, so an interrupted run goes on where it stopped.
+
+    Args:
+        out: created if missing.
+        hard, frames: see `synthesize_clip`.
+        recordings: folder of the recordings of real voices, `/usr/share` where they are installed.
+        jobs: processes.
+
+    Yields:
+        the path of each clip when it is complete.
+
+    Raises:
+        DatasetError: the folder holds a clip that was made in another way.
+        SynthesisError: no recordings there, or espeak-ng fails.
     """
     out.mkdir(parents=True, exist_ok=True)
+    order = _Order(out, seed, frames, mp4, hard, recordings)
+    _recordings(recordings)
     if jobs == 1:
         for index in range(clips):
-            yield _make(out, index, seed, frames, mp4)
+            yield _make(order, index)
         return
     with (
         _one_thread_each(),
@@ -143,7 +171,7 @@ def write_clips(
             jobs, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
         ) as pool,
     ):
-        tasks = [pool.submit(_make, out, index, seed, frames, mp4) for index in range(clips)]
+        tasks = [pool.submit(_make, order, index) for index in range(clips)]
         try:
             for task in tasks:
                 yield task.result()
