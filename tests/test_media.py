@@ -582,6 +582,7 @@ def test_arrays_look_like_a_clip() -> None:
     assert [f.index for block in blocks for f in block.frames] == list(range(30))
 
 
+@pytest.mark.slow  # librosa takes its time to import
 def test_arrays_at_other_rates_are_resampled() -> None:
     frames = np.zeros((25, 8, 8, 3), np.uint8)
     moments = np.arange(48_000) / 48_000

@@ -29,10 +29,12 @@ class ArrayMedia:
     Args:
         frames: uint8 [T, height, width, 3], RGB, 25 a second; frame 0 begins with sample 0.
         samples: mono, int16 [N], or floating point [N] between -1 and 1.
-        sample_rate: of the samples, Hz. Other rates than 16 kHz are resampled.
+        sample_rate: of the samples, Hz. Other rates than 16 kHz are resampled with librosa, which
+            the extra ``audio`` brings.
 
     Raises:
         UsageError: a shape or type is not one of those.
+        SyncNetError: librosa is needed and not installed.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from syncnet_client.contract import SAMPLE_RATE
+from syncnet_client.extras import require
 from syncnet_client.media.time_jumps import refuse_jump
 
 __all__ = ["AudioTimeline", "SampleBuffer", "Samples", "resample"]
@@ -29,20 +30,23 @@ GAP_TOLERANCE = Fraction(1, 100)  # seconds
 
 
 def resample(signal: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.float32]:
-    """Resample a whole mono signal to 16 kHz.
+    """Resample a whole mono signal to 16 kHz with librosa.
 
     Args:
         signal: float32 [N], between -1 and 1.
         rate: its sample rate in Hz.
 
     Returns:
-        float32 [N * 16000 / rate].
+        float32 [ceil(N * 16000 / rate)].
+
+    Raises:
+        SyncNetError: librosa is not installed.
     """
-    frame = av.AudioFrame.from_ndarray(signal[None], format="flt", layout="mono")
-    frame.sample_rate = rate
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-    frames = [*resampler.resample(frame), *resampler.resample(None)]
-    return np.concatenate([np.zeros(0, np.float32), *(part.to_ndarray()[0] for part in frames)])
+    librosa = require("librosa", extra="audio")
+    resampled: npt.NDArray[np.float32] = librosa.resample(
+        signal, orig_sr=rate, target_sr=SAMPLE_RATE
+    )
+    return resampled
 
 
 class SampleBuffer:
