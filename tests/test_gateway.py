@@ -19,6 +19,7 @@ from gateways import RunningGateway, events, running
 from media_recipes import Recipe, encode
 from tiny import gone, wait_for
 
+from syncnet_client import SyncNetClient
 from syncnet_client.media.remux import FORMATS
 from syncnet_gateway.api import REPAIRABLE
 from syncnet_gateway.problems import KINDS, MEDIA_TYPE
@@ -83,6 +84,24 @@ def test_the_answer_is_that_of_the_command_line(
     answer = gateway.post("/v1/score?vshift=12", talking_clip)
     assert answer.status_code == 200
     assert answer.json() == json.loads(done.stdout)
+
+
+def test_a_clip_is_scored_against_another_sound(
+    gateway: RunningGateway, server: Server, talking_clip: Path, tmp_path: Path
+) -> None:
+    other = write_clip(tmp_path / talking_clip.name, frames=40)  # of the same name
+    silent = write_clip(tmp_path / "silent.mp4", audio=False)
+    for_silent = {"clip": ("silent.mp4", silent.read_bytes()), "audio": ("a", other.read_bytes())}
+    assert gateway.post("/v1/score", files=for_silent).status_code == 200
+    files = {part: (path.name, path.read_bytes())
+             for part, path in (("clip", talking_clip), ("audio", other))}  # fmt: skip
+    answer = gateway.post("/v1/score", files=files)
+    assert answer.status_code == 200, answer.text
+    with SyncNetClient(server.grpc_url) as client:
+        expected = client.score(talking_clip, audio=str(other))
+    assert answer.json()["mean_distances"] == expected.to_dict()["mean_distances"]
+    refused = gateway.post("/v1/align", files=files)
+    assert_problem(refused, "bad-upload", "'audio'")
 
 
 def test_a_search_widens_as_on_the_command_line(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -141,7 +142,7 @@ def test_the_position_is_chosen_on_the_chart(page: Any) -> None:
     until(page, f"Math.abs({position} - (0.75 * 5.6 - 0.2)) < 0.1")
     slider.press("Home")
     until(page, f"{position} < 0.05")
-    assert float(slider.get_attribute("aria-valuenow")) < 0.05
+    until(page, "document.querySelector('[role=slider]').ariaValueNow < 0.05")
     left = page.eval_on_selector(".playhead", "line => parseFloat(line.style.left)")
     assert abs(left) < 5
 
@@ -309,14 +310,22 @@ def test_a_clip_waits_for_a_gateway_that_is_busy(
         browser.new_context() as context,
         ThreadPoolExecutor() as pool,
     ):
-        long = write_clip(tmp_path / "long.mp4", frames=400)
-        other = pool.submit(gateway.post, "/v1/score", long)
-        assert wait_for(lambda: gateway.jobs("running") == 1)
+        seen = threading.Event()
+
+        def slow() -> Iterator[bytes]:  # takes the only place until the page has met it
+            yield b'--x\r\nContent-Disposition: form-data; name="clip"; filename="a"\r\n\r\n'
+            seen.wait(WAIT_MS / 1000)
+            yield b"no media\r\n--x--\r\n"
+
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        other = pool.submit(gateway.post, "/v1/score", content=slow(), headers=headers)
+        assert wait_for(lambda: gateway.jobs("uploading") == 1)
         page = context.new_page()
         page.goto(gateway.url)
         page.click("#sample")
         until(page, "document.querySelector('.state')?.textContent.includes('busy')")
-        assert other.result().status_code == 200
+        seen.set()
+        assert other.result().status_code == 422
         page.wait_for_selector("#headline", timeout=WAIT_MS)
 
 

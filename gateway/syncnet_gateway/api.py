@@ -27,7 +27,7 @@ from syncnet_gateway.worker import Task
 
 __all__ = ["make_router"]
 
-PARTS = ("clip",)
+PARTS = {"score": ("clip", "audio"), "align": ("clip",)}
 REPAIRABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
 _Stream = Annotated[bool, Field(description="Answer with server-sent events; see the examples.")]
@@ -47,14 +47,14 @@ def make_router(settings: Settings, jobs: Jobs, metrics: Metrics, allow: Any) ->
     """
     router = APIRouter(prefix="/v1", dependencies=[Depends(allow)])
 
-    async def upload(request: Request, kind: str) -> tuple[Job, Upload]:
+    async def upload(request: Request, kind: str) -> tuple[Job, dict[str, Upload]]:
         try:
             job = jobs.admit(kind)
         except ProblemError:
             await drain(request)
             raise
         try:
-            received = await receive(request, job.folder, settings.limits, PARTS)
+            received = await receive(request, job.folder, settings.limits, PARTS[kind])
         except ProblemError as problem:
             jobs.abandon(job, problem)
             await drain(request)
@@ -66,15 +66,17 @@ def make_router(settings: Settings, jobs: Jobs, metrics: Metrics, allow: Any) ->
         except BaseException:
             jobs.abandon(job, ProblemError("internal", "the upload could not be stored"))
             raise
-        clip = received["clip"]
         metrics.received.inc(sum(each.path.stat().st_size for each in received.values()))
-        return job, clip
+        return job, received
 
-    def start(job: Job, clip: Upload, query: ScoreQuery, *, force: bool = False) -> None:
+    def start(
+        job: Job, files: dict[str, Upload], query: ScoreQuery, *, force: bool = False
+    ) -> None:
         task = Task(
             kind=job.kind,
             folder=job.folder,
-            clip=clip.name,
+            clip=files["clip"].name,
+            audio=files["audio"].name if "audio" in files else None,
             output=None if job.output is None else job.output.name,
             options=query.keywords(),
             force=force,
@@ -98,8 +100,8 @@ def make_router(settings: Settings, jobs: Jobs, metrics: Metrics, allow: Any) ->
         A job ends when its caller goes away, unless the caller asked for it with
         `Prefer: respond-async`.
         """
-        job, clip = await upload(request, "score")
-        start(job, clip, query)
+        job, files = await upload(request, "score")
+        start(job, files, query)
         if "respond-async" in request.headers.get("prefer", ""):
             return JSONResponse(_describe(job, jobs), 202, headers=_links(job))
         if query.stream or "text/event-stream" in request.headers.get("accept", ""):
@@ -116,9 +118,10 @@ def make_router(settings: Settings, jobs: Jobs, metrics: Metrics, allow: Any) ->
         when the offset is not trusted, or when the copy is not in sync. Both results are
         at the `Location` of the answer.
         """
-        job, clip = await upload(request, "align")
+        job, files = await upload(request, "align")
+        clip = files["clip"]
         job.output = job.folder / f"{Path(clip.name).stem}.in-sync{_suffix(clip.name)}"
-        start(job, clip, query, force=query.force)
+        start(job, files, query, force=query.force)
         await _wait(request, job)
         _result(job)
         return FileResponse(

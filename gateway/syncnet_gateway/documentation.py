@@ -58,16 +58,19 @@ _FACE = {
 }
 
 
-def _upload() -> dict[str, Any]:
+_PARTS = {
+    "clip": "The clip: any container and codec that FFmpeg reads.",
+    "audio": "Another file with the sound to score the clip against, in place of its own.",
+}
+
+
+def _upload(*parts: str) -> dict[str, Any]:
     schema = {
         "type": "object",
         "required": ["clip"],
         "properties": {
-            "clip": {
-                "type": "string",
-                "format": "binary",
-                "description": "The clip: any container and codec that FFmpeg reads.",
-            }
+            part: {"type": "string", "format": "binary", "description": _PARTS[part]}
+            for part in parts
         },
     }
     return {
@@ -108,7 +111,7 @@ _SCORED["content"]["text/event-stream"] = {"example": _EVENTS}
 SCORE: dict[str, Any] = {
     "summary": "Measure a clip",
     "tags": ["clips"],
-    "openapi_extra": _upload(),
+    "openapi_extra": _upload("clip", "audio"),
     "responses": {
         200: _SCORED,
         202: _json("With Prefer: respond-async: the job, which is at its Location", _JOB),
@@ -118,7 +121,7 @@ SCORE: dict[str, Any] = {
 ALIGN: dict[str, Any] = {
     "summary": "Repair a clip",
     "tags": ["clips"],
-    "openapi_extra": _upload(),
+    "openapi_extra": _upload("clip"),
     "responses": {
         200: {
             "description": "The clip in sync",

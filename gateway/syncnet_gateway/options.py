@@ -16,7 +16,17 @@ __all__ = ["OFFERED", "Query", "describe", "make_query"]
 
 # The fields of ScoreOptions that callers may set: what changes the answer, opens no file of the
 # gateway's machine, and costs no more than the limits allow for.
-OFFERED = ("vshift", "search", "crop", "detector", "segment_s", "min_agreement", "min_confidence")
+OFFERED = (
+    "protocol",
+    "vshift",
+    "search",
+    "crop",
+    "detector",
+    "segment_s",
+    "min_agreement",
+    "min_confidence",
+    "audio_clock",
+)
 
 
 class Query(BaseModel):

@@ -21,6 +21,7 @@ __all__ = ["Upload", "drain", "receive", "safe_name"]
 
 _BUFFER_BYTES = 1 << 20
 _LONGEST_NAME_BYTES = 180  # file systems take 255; a copy gets a longer name
+_MOST_PARTS = 4  # more than there are names, so that a wrong one is named in the answer
 _OVERHEAD_BYTES = 64 << 10  # boundaries and headers of the parts
 # FFmpeg takes % in the name of a picture for a number; the others mean something to people's tools.
 _UNSAFE = frozenset('%:*?"<>|[]{}')
@@ -114,7 +115,7 @@ async def _receive(
         )
     if int(request.headers.get("content-length", 0)) > limits.max_bytes + _OVERHEAD_BYTES:
         raise _too_large(limits)
-    parser = multipart.PushMultipartParser(options["boundary"], max_segment_count=len(parts))
+    parser = multipart.PushMultipartParser(options["boundary"], max_segment_count=_MOST_PARTS)
     received: dict[str, Upload] = {}
     writer: _Writer | None = None
     total = 0

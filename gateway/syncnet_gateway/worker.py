@@ -24,7 +24,7 @@ from syncnet_client import GrpcOptions, Progress, SyncNetClient, SyncNetError, S
 from syncnet_client.align import align
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_client.errors import ClipCrashedError
-from syncnet_client.media import open_media
+from syncnet_client.media import open_media, open_paired
 
 __all__ = ["TASKS", "ClipTooLargeError", "Task"]
 
@@ -46,6 +46,7 @@ class Task:
         kind: a key of ``TASKS``.
         folder: private to the job; names of files are relative to it.
         clip: name of the file to work on.
+        audio: name of a file with the sound to score the clip against, in place of its own.
         output: name of the file to write, if the task writes one.
         options: keyword arguments of ``SyncNetClient.score``.
         force: write the output although a measurement speaks against it.
@@ -56,6 +57,7 @@ class Task:
     kind: str
     folder: Path
     clip: str
+    audio: str | None
     output: str | None
     options: Mapping[str, Any]
     force: bool
@@ -120,7 +122,8 @@ def _measure(
                 "takes"
             )
 
-    with open_media(path) as media:
+    # A clip that is scored against another sound may have none of its own.
+    with open_media(path) if task.audio is None else open_paired(path, audio=task.audio) as media:
         info = media.info  # what the container says is checked before anything is decoded
     if info.width * info.height > task.max_pixels:
         raise ClipTooLargeError(
@@ -128,7 +131,8 @@ def _measure(
             f"{task.max_pixels / 1e6:.1f} million pixels"
         )
     check_duration(float(info.duration or 0))
-    return client.score(path, name=name, progress=progress, **task.options)
+    options = {**task.options, "audio": task.audio}
+    return client.score(path, name=name, progress=progress, **options)
 
 
 def _face(track: Any) -> dict[str, Any]:
