@@ -105,7 +105,7 @@ def _between(
 
 
 class _Writer:
-    """Writes nodes and constants whose names begin with ``groups.``"""
+    """Writes nodes and constants whose names begin with "groups" and a dot."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph

@@ -76,7 +76,8 @@ def build_plans(
     Networks are strongly typed: an engine computes in the types of its ONNX file.
 
     Args:
-        model_repository, version: where the ONNX files are, and the engines go.
+        model_repository: where the ONNX files are, and the engines go.
+        version: of the towers there.
         precision: which ONNX files to build from, one with a `plan_name`.
         timing_cache: file with timings of kernels, read if it exists and written in the end; it
             makes the next build on the same kind of GPU take seconds. One from another version of
@@ -149,7 +150,8 @@ def read_network(trt: Any, builder: Any, logger: Any, model: bytes, name: str) -
 
     Args:
         trt: the package, TensorRT or TensorRT for RTX.
-        builder, logger: its.
+        builder: its builder.
+        logger: its logger.
         model: the bytes of the ONNX file.
         name: of the tower, for errors.
 

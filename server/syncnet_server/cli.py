@@ -187,6 +187,7 @@ def _follow(server: Server, level: int, *, restarts: bool) -> str:
     """Copy tritonserver's log to stderr until it ends by itself; return how, in words.
 
     Args:
+        server: the one that runs.
         level: below 0 for nothing, 0 for warnings and errors, above for everything.
         restarts: end it when it is stuck, because it will be started again.
     """

@@ -77,6 +77,9 @@ def keep_running(
     """Start tritonserver again whenever it ends, until there were too many ends.
 
     Args:
+        server: it has been started once.
+        policy: how many ends in how long are too many.
+        sleep: waits before the next start.
         follow: returns when tritonserver has ended by itself, with how in words.
 
     Raises:

@@ -86,6 +86,8 @@ def restrictions(
 
     Args:
         host: IPv4 address that the server listens on.
+        tls: whether gRPC is encrypted.
+        admin_key: what administration needs; None: there is no key.
         http_inference: leave inference over HTTP open.
 
     Raises:

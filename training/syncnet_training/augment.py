@@ -29,6 +29,7 @@ def augment_video(
 
     Args:
         frames: uint8 [T, 224, 224, 3] BGR.
+        rng: decides about everything.
         strength: 1 for all of it; 0 for little more than large mouths, to begin with.
 
     Returns:
@@ -172,6 +173,7 @@ def augment_audio(
     Args:
         samples: int16 [N] at 16 kHz.
         background: int16 [M], any other sound, to be mixed in far below the voice.
+        rng: decides about everything.
 
     Returns:
         a new array like `samples`.

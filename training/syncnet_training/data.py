@@ -37,7 +37,8 @@ def audio_windows(samples: NDArray[np.int16], first: int, count: int) -> NDArray
 
     Args:
         samples: int16 [N], the clip's audio from its start.
-        first, count: which windows; window k belongs to the video frames k to k + 4.
+        first: number of the first window; window k belongs to the video frames k to k + 4.
+        count: of windows.
 
     Returns:
         float32 [count, 13, 20]
@@ -183,6 +184,8 @@ def batch_loader(
     """Iterate over the batches of these steps, in order, made ahead of time by processes.
 
     Args:
+        batches: makes a batch for each step.
+        steps: numbers of the steps.
         workers: processes; 0 makes each batch when it is asked for.
         pin_memory: page-locked tensors, which copy to a GPU while it computes.
     """

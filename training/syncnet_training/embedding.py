@@ -63,6 +63,7 @@ def embed_audio(network: SyncNet, mfcc: Tensor) -> Tensor:
     """Embed audio windows as `SyncNet.forward_audio` does.
 
     Args:
+        network: whose audio tower is used.
         mfcc: float32 [N, 13, 20].
 
     Returns:

@@ -26,9 +26,10 @@ def finish(network: SyncNet, log_scale: float, video: Tensor, audio: Tensor) -> 
     """The state dict to publish, float32 on the CPU; `network` stays as it is.
 
     Args:
+        network: trained, in eval mode.
         log_scale: logarithm of the learned scale.
-        video, audio: float32 [N, 1024], embeddings of windows that belong together, from many
-            clips, by `network` in eval mode.
+        video: float32 [N, 1024], its embeddings of video windows from many clips.
+        audio: float32 [N, 1024], its embeddings of the audio windows that belong to them.
     """
     scale = DISTANCE_PER_NAT * float(torch.tensor(log_scale).exp())
     video, audio = scale * video.double().cpu(), scale * audio.double().cpu()

@@ -82,6 +82,10 @@ def fit(
     Args:
         clips: to train on, but for those at the end that the configuration holds out.
         run: the run's folder, made if need be.
+        config: what to train, and for how long.
+        device: where to compute.
+        precision: of the products of the forward pass.
+        workers: processes that make batches.
         validation: clips to measure on, in place of holding some out.
         resume: go on from the run's checkpoint. Another number of steps than before resizes the
             cycle of the learning rate from there on; the number that is done already writes the

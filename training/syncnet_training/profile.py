@@ -134,6 +134,11 @@ def profile(
     Args:
         clips: repeated as often as a batch needs.
         batch: samples of a step.
+        steps: to time.
+        width: of the network, 1 as published.
+        workers: processes that make batches.
+        device: where to compute.
+        precision: of the products of the forward pass.
         warm_up: steps before the measured ones (compilation, allocation, filling the loader).
 
     Raises:

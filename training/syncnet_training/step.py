@@ -136,6 +136,8 @@ class TrainingStep:
         """Learn from a batch that lies on the device; returns scalars on the device.
 
         Args:
+            batch: windows of both towers.
+            learning_rate: of this step.
             stride: frames between the video windows of the batch.
             timer: entered around each part of the step, under the part's name.
         """

@@ -27,7 +27,8 @@ def align(
     """Pair two readings of one text.
 
     Args:
-        reference, recording: float32 at 16 kHz, without long silence at either end.
+        reference: float32 at 16 kHz, without long silence at either end.
+        recording: the same.
 
     Returns:
         the time in `recording`, in seconds, of each 5 ms of `reference`; and the mean distance of

@@ -31,6 +31,7 @@ class Camera:
         """Draw a camera.
 
         Args:
+            rng: decides about everything.
             hard: a small face in a video of low bit rate, as old films and chats have it.
         """
         self.rate = 25.0

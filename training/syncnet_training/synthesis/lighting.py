@@ -14,8 +14,14 @@ _BIAS = 0.07  # a point is in shadow if something lies this much nearer to the l
 
 @dataclass(frozen=True)
 class Light:
-    """directions [L, 3]: towards the lamps. colours [L, 3]. sky, ground [3]: ambient from above and
-    below. polish: sharpness of reflections.
+    """The light of a scene with L lamps.
+
+    Attributes:
+        directions: [L, 3], towards the lamps.
+        colours: [L, 3], of the lamps.
+        sky: [3], ambient light from above.
+        ground: [3], ambient light from below.
+        polish: sharpness of reflections.
     """
 
     directions: Float

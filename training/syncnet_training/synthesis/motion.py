@@ -45,6 +45,7 @@ class Motion:
 
 
 def random_motion(rng: np.random.Generator, seconds: float) -> Motion:
+    """Draw how a head moves for so many seconds."""
     n = int(np.ceil(seconds / _STEP_S)) + 1
     liveliness = rng.uniform(0.15, 1.3)
     profile = rng.random() < 0.15

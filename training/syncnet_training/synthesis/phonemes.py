@@ -47,6 +47,7 @@ class Phoneme:
 
     @property
     def targets(self) -> tuple[float, ...]:
+        """Where each of `ARTICULATORS` goes."""
         return tuple(getattr(self, name) for name in ARTICULATORS)
 
 

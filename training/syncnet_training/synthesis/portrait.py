@@ -32,6 +32,7 @@ _INDEX = {name: i for i, name in enumerate(SHAPES)}
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> Float:
+    """The matrix [3, 3] that turns a head by three angles in radians."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     cr, sr = np.cos(roll), np.sin(roll)
     turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])

@@ -44,6 +44,7 @@ class Canvas:
         self.cavity = np.zeros((size, size), np.float32)
 
     def clear(self) -> None:
+        """Forget what was drawn."""
         self.depth.fill(_FAR)
         self.cavity.fill(0)
 

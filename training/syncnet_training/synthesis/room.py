@@ -18,6 +18,7 @@ def record(
 
     Args:
         speech: float32 [N] at 16 kHz, any level.
+        rng: decides about everything.
         music: float32 [N], what plays in the background if there is music; chords are made up
             where it is None.
         hard: loud noise and music, and a telephone or a codec more often than not.

@@ -47,6 +47,7 @@ class Look:
 
 
 def random_look(rng: np.random.Generator) -> Look:
+    """Draw the colours of a face."""
     tone = rng.uniform(0, len(_SKIN_TONES) - 1)
     low = min(int(tone), len(_SKIN_TONES) - 2)
     skin = _SKIN_TONES[low] + (tone - low) * (_SKIN_TONES[low + 1] - _SKIN_TONES[low])

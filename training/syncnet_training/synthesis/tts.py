@@ -88,9 +88,11 @@ def read_aloud(
     """Let espeak-ng read a text.
 
     Args:
+        text: what to read.
         voice: a language, or a language with a speaker, as in `en-us+f2`.
         rate: words a minute.
-        pitch, pitch_range: 0 to 99.
+        pitch: 0 to 99.
+        pitch_range: 0 to 99.
         seed: of what the library draws at random.
 
     Raises:

@@ -147,7 +147,11 @@ def write_clips(
 
     Args:
         out: created if missing.
-        hard, frames: see `synthesize_clip`.
+        clips: how many.
+        seed: of everything in them.
+        frames: of a clip; see `synthesize_clip`.
+        mp4: write MP4 files for looking at, too.
+        hard: see `synthesize_clip`.
         recordings: folder of the recordings of real voices, `/usr/share` where they are installed.
         jobs: processes.
 
