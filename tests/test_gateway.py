@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from commandline import CLIENT, write_clip
 from gateways import RunningGateway, events, running
@@ -548,3 +549,22 @@ def test_the_page_may_load_from_nowhere_else(gateway: RunningGateway) -> None:
     for path in [static / "index.html", static / "style.css", *static.glob("js/*.js")]:
         assert "://" not in path.read_text(), path
         assert gateway.get(f"/{path.relative_to(static)}").status_code == 200
+
+
+@pytest.mark.slow
+def test_no_upload_is_lost_when_triton_dies(tmp_path: Path) -> None:
+    """Eight uploads, and the Triton that the gateway started is killed in the middle."""
+    clip = write_clip(tmp_path / "clip.mp4", frames=100)
+    options = ["--local", "--jobs", "2"]
+    with running(tmp_path / "work", *options) as gateway, ThreadPoolExecutor(8) as pool:
+        expected = gateway.post("/v1/score", clip).json()
+        sent = [pool.submit(gateway.post, "/v1/score", clip) for _ in range(8)]
+        assert wait_for(lambda: len(gateway.workers()) == 2)
+        family = psutil.Process(gateway.process.pid).children(recursive=True)
+        (triton,) = (process for process in family if process.name() == "tritonserver")
+        triton.kill()
+        answers = [each.result() for each in sent]
+        assert [answer.status_code for answer in answers] == [200] * 8
+        assert all(answer.json() == expected for answer in answers)
+        assert gateway.uploads() == []
+        assert any("starting it again" in line for line in gateway.lines)

@@ -22,12 +22,14 @@ from syncnet_gateway.options import make_query
 from syncnet_gateway.problems import ProblemError
 from syncnet_gateway.process import run
 from syncnet_gateway.settings import Settings
+from syncnet_gateway.triton import Readiness
 from syncnet_gateway.uploads import Upload, drain, receive
 from syncnet_gateway.worker import Task
 
 __all__ = ["make_router"]
 
 PARTS = {"score": ("clip", "audio"), "align": ("clip",)}
+_ATTEMPTS = 3
 REPAIRABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
 _Stream = Annotated[bool, Field(description="Answer with server-sent events; see the examples.")]
@@ -36,12 +38,15 @@ _ScoreQuery: Any = make_query("ScoreQuery", stream=(_Stream, False))
 _AlignQuery: Any = make_query("AlignQuery", force=(_Force, False))
 
 
-def make_router(settings: Settings, jobs: Jobs, metrics: Metrics, allow: Any) -> APIRouter:
+def make_router(
+    settings: Settings, jobs: Jobs, readiness: Readiness, metrics: Metrics, allow: Any
+) -> APIRouter:
     """The routes of the jobs.
 
     Args:
         settings: of the gateway.
         jobs: where they go.
+        readiness: of Triton.
         metrics: where uploads are counted.
         allow: dependency that lets a request pass or raises a ``ProblemError``.
     """
@@ -86,7 +91,20 @@ def make_router(settings: Settings, jobs: Jobs, metrics: Metrics, allow: Any) ->
             max_pixels=settings.limits.max_pixels,
             memory_bytes=settings.limits.memory_bytes,
         )
-        jobs.start(job, lambda: run(task, timeout_s=settings.limits.job_timeout_s, tell=job.tell))
+
+        async def work() -> None:
+            for attempt in range(_ATTEMPTS):
+                await readiness.wait()
+                try:
+                    await run(task, timeout_s=settings.limits.job_timeout_s, tell=job.tell)
+                except ProblemError as problem:
+                    # Triton may have died between this question and the worker's own.
+                    if problem.name != "server-unavailable" or attempt + 1 == _ATTEMPTS:
+                        raise
+                else:
+                    return
+
+        jobs.start(job, work)
 
     @router.post("/score", **docs.SCORE)
     async def score(request: Request, query: Annotated[_ScoreQuery, Query()]) -> Response:

@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["Authorization", "Prefer"],
             expose_headers=["Location", "Retry-After"],
         )
-    app.include_router(make_router(settings, jobs, metrics, Gate(settings)))
+    app.include_router(make_router(settings, jobs, readiness, metrics, Gate(settings)))
     _add_operation(app, jobs, readiness, metrics)
     _add_docs(app)
     _add_page(app, settings)

@@ -1,4 +1,4 @@
-"""Whether Triton can score now."""
+"""Whether Triton can score now, and waiting until it can again."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Readiness:
         self._lock = asyncio.Lock()
         self._checked = -_KEEP_S
         self._reason: str | None = None
+        self._seen = False
 
     async def require(self) -> None:
         """Return if Triton can score.
@@ -36,6 +37,23 @@ class Readiness:
                 self._checked = time.monotonic()
         if self._reason is not None:
             raise ProblemError("server-unavailable", self._reason)
+
+    async def wait(self) -> None:
+        """Return when Triton can score; if it could before, wait until it can again.
+
+        Raises:
+            ProblemError: it never could, or cannot for longer than the client waits.
+        """
+        deadline = time.monotonic() + self._settings.grpc.retry_timeout_s
+        while True:
+            try:
+                await self.require()
+                self._seen = True
+                return
+            except ProblemError:
+                if not self._seen or time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(_KEEP_S)
 
     async def _ask(self) -> str | None:
         def ask() -> None:
