@@ -14,6 +14,7 @@ import typer
 from syncnet_client.commands.terminal import note
 from syncnet_client.defaults import DEFAULT_IN_FLIGHT, DEFAULT_TIMEOUT_S, DEFAULT_URL
 from syncnet_client.errors import ServerUnavailableError, UsageError
+from syncnet_client.waiting import interrupts_between_waits
 
 if TYPE_CHECKING:
     from syncnet_client.client import SyncNetClient
@@ -56,7 +57,11 @@ class Connection:
         """
         from syncnet_client.client import SyncNetClient
 
-        with self.reach() as url, SyncNetClient(url, options=self.options) as client:
+        with (
+            self.reach() as url,
+            SyncNetClient(url, options=self.options) as client,
+            interrupts_between_waits(),
+        ):
             yield client
 
 

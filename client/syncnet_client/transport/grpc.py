@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
@@ -36,6 +37,7 @@ from syncnet_client.transport.retry import Backoff, Doubt, Failure
 from syncnet_client.transport.shared_memory import SharedMemory
 from syncnet_client.transport.spread import SpreadStream
 from syncnet_client.transport.stream import ORDERLY_CLOSE_S, GrpcChunkStream
+from syncnet_client.waiting import POLL_S, check_interrupt, pause
 
 __all__ = ["GrpcOptions", "GrpcTransport"]
 
@@ -221,7 +223,7 @@ class GrpcTransport:
         return Backoff(self._options.retry_timeout_s, self._url, sleep=self._sleep)
 
     def _sleep(self, seconds: float) -> None:
-        self._closed.wait(seconds)
+        pause(seconds, until=self._closed)
         self._require_open()
 
     def _require_open(self) -> None:
@@ -231,7 +233,7 @@ class GrpcTransport:
     def _open_stream(self) -> GrpcChunkStream:
         def start(requests: Iterator[Any]) -> Any:
             self._require_open()
-            return self._invoke(self._stub.ModelStreamInfer, requests, None)
+            return self._begin(self._stub.ModelStreamInfer, requests, None)
 
         stream = GrpcChunkStream(
             start,
@@ -250,7 +252,21 @@ class GrpcTransport:
     def _ask(self, method: str, request: Any, timeout_s: float = CHECK_TIMEOUT_S) -> Any:
         return self._invoke(getattr(self._stub, method), request, timeout_s)
 
-    def _invoke(self, call: Callable[..., Any], request: Any, timeout_s: float | None) -> Any:
+    def _invoke(self, call: Any, request: Any, timeout_s: float) -> Any:
+        """The answer to one request, waited for so that Ctrl-C ends it."""
+        answer = self._begin(call.future, request, timeout_s)
+        try:
+            while True:
+                check_interrupt()
+                with contextlib.suppress(grpc.FutureTimeoutError):
+                    return answer.result(timeout=POLL_S)
+        except grpc.FutureCancelledError:
+            self._require_open()
+            raise answer from None  # it is an RpcError, too, and has the server's sentence
+        finally:
+            answer.cancel()
+
+    def _begin(self, call: Callable[..., Any], request: Any, timeout_s: float | None) -> Any:
         try:
             return call(request, metadata=self._metadata, timeout=timeout_s)
         except ValueError:  # what gRPC raises if another thread closes the channel meanwhile
