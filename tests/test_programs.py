@@ -14,7 +14,9 @@ from commandline import CLIENT, run, write_clip
 from fakes import FakeTriton, Silence
 
 PROGRAMS = {
-    "syncnet-client": ["score", "align", "watch"],
+    "syncnet-client": ["score", "align", "watch", "calibrate", "report", "fetch"],
+    "syncnet-export": ["build", "verify", "describe", "inspect", "fetch", "tensorrt"],
+    "syncnet-train": ["synthesize", "prepare", "fit", "evaluate", "profile"],
 }
 COMMANDS = [(program, command) for program, commands in PROGRAMS.items() for command in commands]
 
@@ -53,7 +55,7 @@ def test_help_has_groups_and_examples(program: str, command: str):
     assert all(line.startswith(f"  {program} {command}") for line in examples)
 
 
-@pytest.mark.parametrize("command", PROGRAMS["syncnet-client"])
+@pytest.mark.parametrize("command", ["score", "align", "watch", "calibrate"])
 def test_options_of_the_connection_have_variables(command: str):
     text = " ".join(call("syncnet-client", command, "-h").stdout.split())
     section = text.partition("Server: ")[2].partition("General: ")[0]
@@ -157,7 +159,7 @@ def test_standard_output_that_is_full(tmp_path: Path):
                     check=False,
                 )
             assert done.returncode == 1
-            assert done.stderr == ("syncnet-client: standard output: No space left on device\n")
+            assert done.stderr == ("syncnet-client: cannot write: No space left on device\n")
 
 
 @pytest.mark.parametrize("attempt", range(5))
@@ -181,3 +183,40 @@ def test_ctrl_c_is_status_130_and_one_line(tmp_path: Path, attempt: int, several
     assert stdout == ""
     done = "0 of 2 clips were finished" if several else f"{clips[0]} was not scored"
     assert stderr == f"syncnet-client: stopped: {done}\n"
+
+
+@pytest.mark.parametrize("option", ["--overlay", "--plot"])
+def test_no_file_is_replaced_unasked_and_no_input_at_all(tmp_path: Path, option: str):
+    suffix = {"--overlay": ".mp4", "--plot": ".png"}[option]
+    clip = write_clip(tmp_path / "talk.mkv")
+    taken = tmp_path / f"taken{suffix}"
+    taken.write_text("mine")
+    with FakeTriton() as server:
+        url = ("--url", server.url)
+        done = run("score", clip, option, taken, *url)
+        assert done.returncode == 2
+        assert done.stderr.endswith(f"{taken} exists already; pass --overwrite to replace it\n")
+        assert taken.read_text() == "mine"
+        assert not server.streamed
+        assert run("score", clip, option, taken, "--overwrite", *url).returncode == 0
+        assert taken.read_bytes() != b"mine"
+        if option == "--overlay":
+            before = clip.read_bytes()
+            for flags in ([], ["--overwrite"]):
+                for out in (clip, tmp_path / "x" / ".." / "talk.mkv"):
+                    (tmp_path / "x").mkdir(exist_ok=True)
+                    done = run("score", clip, option, out, *flags, *url)
+                    assert done.returncode == 2
+                    assert "is the clip itself" in done.stderr
+            assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "options", [("--plot", "a.bmp"), ("--overlay", "a.avi"), ("--plot", "no/folder/a.png"), ()]
+)
+def test_no_server_is_started_for_what_cannot_work(tmp_path: Path, options: tuple[str, ...]):
+    clip = write_clip(tmp_path / "talk.mkv") if options else tmp_path / "gone.mp4"
+    done = run("score", clip, "--local", *options, cwd=tmp_path)
+    assert done.returncode == (2 if options else 1)
+    (line,) = done.stderr.splitlines()
+    assert (options[-1] if options else "gone.mp4: no such file") in line

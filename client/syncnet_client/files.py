@@ -5,15 +5,37 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["located", "replacing"]
+from syncnet_client.errors import UsageError
+
+__all__ = ["check_target", "located", "replacing"]
 
 
 def located(source: str | Path) -> str:
     """A path or URL as FFmpeg takes it: a path such as ``take:2.mp4`` must not look like a URL."""
     return str(source) if "://" in str(source) else f"file:{source}"
+
+
+def check_target(target: Path, inputs: Iterable[str | Path], *, overwrite: bool) -> None:
+    """Make sure before any work that writing ``target`` loses nothing.
+
+    Args:
+        target: the file to write.
+        inputs: what the work reads; none of it is ever written over.
+        overwrite: whether another file may be replaced.
+
+    Raises:
+        UsageError: it is one of the inputs, or exists and is to be kept.
+    """
+    if not target.exists():
+        return
+    for path in map(Path, inputs):
+        if path.exists() and path.samefile(target):
+            raise UsageError(f"{target} is the clip itself: choose another name")
+    if not overwrite:
+        raise UsageError(f"{target} exists already; pass --overwrite to replace it")
 
 
 @contextlib.contextmanager

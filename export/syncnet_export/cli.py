@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress
 
+from syncnet_client.commands.program import Program
+from syncnet_client.commands.terminal import progress_console
 from syncnet_export.errors import ExportError, VerificationError
 
 if TYPE_CHECKING:
@@ -20,11 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-app = typer.Typer(
-    help="Turn a SyncNet checkpoint into the towers that Triton serves.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+PROGRAM = Program(
+    "syncnet-export",
+    "Turn a SyncNet checkpoint into the towers that Triton serves.",
+    failures=(ExportError,),
+    extra="export",
 )
 
 Version = Annotated[
@@ -54,7 +56,6 @@ OffsetError = Annotated[
 ]
 
 
-@app.command()
 def build(
     weights: Weights,
     precision: Annotated[
@@ -103,7 +104,6 @@ def build(
         raise VerificationError(f"not installed: {', '.join(result.refused)}: {reasons}")
 
 
-@app.command()
 def verify(
     weights: Weights,
     clips: Annotated[list[Path], typer.Argument(help="Clips of talking heads.")] = [],  # noqa: B006
@@ -132,7 +132,6 @@ def verify(
         raise VerificationError("; ".join(str(failure) for failure in report.failures))
 
 
-@app.command()
 def describe(
     name: WeightsName = "",
     trained_on: TrainedOn = "",
@@ -153,7 +152,6 @@ def describe(
     describe_version(repository, version, description)
 
 
-@app.command()
 def inspect(
     version: Version = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -173,7 +171,6 @@ def inspect(
     metadata.require_one_source(path for path, _ in entries)
 
 
-@app.command()
 def fetch(
     output: Annotated[Path, typer.Option(help="Where to write the weights.")] = Path(
         "weights/syncnet_v2.model"
@@ -183,13 +180,12 @@ def fetch(
     from syncnet_export.fetch import OFFICIAL
     from syncnet_export.fetch import fetch as download
 
-    with Progress(DownloadColumn(), BarColumn(), console=Console(stderr=True)) as progress:
+    with Progress(DownloadColumn(), BarColumn(), console=progress_console()) as progress:
         task = progress.add_task("", total=OFFICIAL.size)
         download(output, progress=lambda received: progress.update(task, completed=received))
     typer.echo(output)
 
 
-@app.command()
 def tensorrt(
     precision: Annotated[
         str, typer.Option(help="Build from the fp32, fp16 or int8-trt files.")
@@ -225,13 +221,22 @@ def _print_report(report: Report) -> None:
         console.print(tables.score_table(report))
 
 
+PROGRAM.command(
+    build,
+    examples=["syncnet-export build --weights weights/syncnet_v2.model --precision fp32,int8"],
+)
+PROGRAM.command(
+    verify, examples=["syncnet-export verify talk.mp4 --weights weights/syncnet_v2.model"]
+)
+PROGRAM.command(describe, examples=["syncnet-export describe --name 'SyncNet v2' --version 2"])
+PROGRAM.command(inspect, examples=["syncnet-export inspect --json"])
+PROGRAM.command(fetch, examples=["syncnet-export fetch --output weights/syncnet_v2.model"])
+PROGRAM.command(tensorrt, examples=["syncnet-export tensorrt --timing-cache /cache/timing"])
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; exits 1 with one line on stderr where it cannot be done, 2 on bad usage."""
-    try:
-        app(arguments)
-    except ExportError as error:
-        print(f"syncnet-export: {error}", file=sys.stderr)
-        sys.exit(1)
+    """Run the command line and exit with its status."""
+    sys.exit(PROGRAM.run(arguments))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """`syncnet-train`: make data, train, evaluate and time the towers."""
 
 import sys
-from typing import NoReturn
 
-import typer
-
+from syncnet_client.commands.program import Program
 from syncnet_client.errors import SyncNetError
 from syncnet_export.errors import ExportError
 from syncnet_training.commands.evaluate import evaluate
@@ -14,32 +12,28 @@ from syncnet_training.commands.profile import profile
 from syncnet_training.commands.synthesize import synthesize
 from syncnet_training.errors import TrainingError
 
-app = typer.Typer(
-    help="Make synthetic talking heads or prepare your own, train SyncNet on them, measure it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+PROGRAM = Program(
+    "syncnet-train",
+    "Make synthetic talking heads or prepare your own, train SyncNet on them, measure it.",
+    failures=(TrainingError, ExportError, SyncNetError),
+    extra="training",
 )
-for command in (synthesize, prepare, fit, evaluate, profile):
-    app.command()(command)
+PROGRAM.command(synthesize, examples=["syncnet-train synthesize clips/ --clips 1000 --jobs 8"])
+PROGRAM.command(prepare, examples=["syncnet-train prepare -h"])
+PROGRAM.command(
+    fit,
+    examples=[
+        "syncnet-train fit clips/ --run runs/first",
+        "syncnet-train fit clips/ --run runs/first --resume",
+    ],
+)
+PROGRAM.command(evaluate, examples=["syncnet-train evaluate runs/first/weights.safetensors"])
+PROGRAM.command(profile, examples=["syncnet-train profile --batch 256 --steps 10"])
 
 
 def main() -> None:
-    """Entry point: errors of use are one line on stderr and exit status 1, bugs a traceback."""
-    try:
-        app()
-    except (TrainingError, ExportError, SyncNetError) as error:
-        _fail(str(error))
-    except OSError as error:
-        # A file that cannot be read or written; without one it is a bug.
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}")
-
-
-def _fail(reason: str) -> NoReturn:
-    print(f"syncnet-train: {reason}", file=sys.stderr)
-    sys.exit(1)
+    """Run the command line and exit with its status."""
+    sys.exit(PROGRAM.run())
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from syncnet_client.records.record import Record
 from syncnet_client.scoring.options import ScoreOptions
 from syncnet_client.scoring.verdict import headline
 from syncnet_client.transport.grpc import GrpcOptions
+from syncnet_client.waiting import interrupts_between_waits
 
 __all__ = ["Engine", "local_engine", "score_many"]
 
@@ -60,7 +61,7 @@ def local_engine(
         with SyncNetClient(url, options=connection) as client:
             client.check_ready()
         score = ClipProcesses(url, connection, how, memory_mb=memory_mb)
-        with contextlib.closing(score):
+        with contextlib.closing(score), interrupts_between_waits():
             return score_clips(
                 clips, score, emit, jobs=jobs, done=done, on_start=on_start, abandon=score.close
             )

@@ -7,6 +7,7 @@ The exit status is 0 if everything was done, 1 with one line on standard error i
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import inspect
 import os
@@ -134,6 +135,8 @@ class Program:
                 raise
             return self._fail(f"this needs {error.name}: {install_command(self._extra)}", 1)
         except OSError as error:
+            if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise  # neither a file of the user's nor a full disk: a bug
             _discard_output()
             return self._fail(_sentence(error), 1)
         return status if isinstance(status, int) else 0
@@ -238,4 +241,4 @@ def _discard_output() -> None:
 
 def _sentence(error: OSError) -> str:
     reason = error.strerror or str(error)
-    return f"{error.filename}: {reason}" if error.filename else f"standard output: {reason}"
+    return f"{error.filename}: {reason}" if error.filename else f"cannot write: {reason}"

@@ -15,7 +15,8 @@ from syncnet_client.commands.groups import takes
 from syncnet_client.commands.options import options_of
 from syncnet_client.commands.program import stopping
 from syncnet_client.defaults import DEFAULT_CLIP_MEMORY_MB, DEFAULT_JOBS, MIN_CLIP_MEMORY_MB
-from syncnet_client.errors import UsageError
+from syncnet_client.errors import MediaError, UsageError
+from syncnet_client.files import check_target
 from syncnet_client.scoring.options import ScoreOptions
 
 if TYPE_CHECKING:
@@ -101,6 +102,9 @@ def score(
             help="With --output: write a page of all its records at the end (.html).",
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of --plot and --overlay.")
+    ] = False,
     gate: Gate,
     server: Connection,
 ) -> None:
@@ -141,6 +145,7 @@ def score(
         _write_report(output, report)
         raise typer.Exit(status)
     if single:
+        _check_before_work(names[0], plot, overlay, overwrite=overwrite)
         with server.open() as client:
             result = _score_one(client, names[0], how, as_json, plot, overlay)
         if why := gate.failure(result.to_dict()):
@@ -170,6 +175,23 @@ def _write_report(output: Path | None, report: Path | None) -> None:
     write_report(read_rows(output), report, title=output.name)
 
 
+def _check_before_work(
+    clip: str, plot: Path | None, overlay: Path | None, *, overwrite: bool
+) -> None:
+    """Find out what cannot work before a server is started or a frame is decoded."""
+    from syncnet_client.render.overlay import check_overlay
+    from syncnet_client.render.plot import check_plot
+
+    if plot is not None:
+        check_plot(plot)
+        check_target(plot, [clip], overwrite=overwrite)
+    if overlay is not None:
+        check_overlay(overlay)
+        check_target(overlay, [clip], overwrite=overwrite)
+    if clip != "-" and "://" not in clip and not Path(clip).exists():
+        raise MediaError(f"{clip}: no such file")
+
+
 def _score_one(
     client: SyncNetClient,
     clip: str,
@@ -179,14 +201,10 @@ def _score_one(
     overlay: Path | None,
 ) -> SyncResult:
     from syncnet_client.commands.meter import ClipMeter
-    from syncnet_client.render.overlay import check_overlay, write_overlay
-    from syncnet_client.render.plot import check_plot, plot_result
+    from syncnet_client.render.overlay import write_overlay
+    from syncnet_client.render.plot import plot_result
     from syncnet_client.render.terminal import print_result
 
-    if plot is not None:
-        check_plot(plot)
-    if overlay is not None:
-        check_overlay(overlay)
     with ClipMeter(clip) as meter, stopping(lambda: f"{clip} was not scored"):
         result = client.score(clip, progress=meter.update, **how.keywords())
     if as_json:

@@ -22,7 +22,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from syncnet_client.errors import MediaError, UsageError
-from syncnet_client.files import located
+from syncnet_client.files import check_target, located
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -63,16 +63,13 @@ def check_output(source: Path, target: Path, *, overwrite: bool) -> None:
     """Find out before any work whether ``target`` can be written.
 
     Raises:
-        UsageError: its suffix names no container that can hold the shift, it exists and
-            ``overwrite`` is not set, or its folder does not exist.
+        UsageError: its suffix names no container that can hold the shift, it is the clip itself or
+            exists and ``overwrite`` is not set, or its folder does not exist.
     """
     if target.suffix.lower() not in FORMATS:
         reason = "AVI keeps no time stamps" if target.suffix.lower() == ".avi" else "unknown suffix"
         raise UsageError(f"cannot write {target}: {reason}; choose {', '.join(FORMATS)}")
-    if target.exists() and not overwrite:
-        itself = source.exists() and target.samefile(source)
-        fact = "is the clip itself" if itself else "exists already"
-        raise UsageError(f"{target} {fact}; pass --overwrite to replace it")
+    check_target(target, [source], overwrite=overwrite)
     if not target.parent.is_dir():
         raise UsageError(f"cannot write {target}: there is no folder {target.parent}")
 
