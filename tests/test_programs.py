@@ -187,7 +187,7 @@ def test_ctrl_c_is_status_130_and_one_line(tmp_path: Path, attempt: int, several
 
 @pytest.mark.parametrize("option", ["--overlay", "--plot"])
 def test_no_file_is_replaced_unasked_and_no_input_at_all(tmp_path: Path, option: str):
-    suffix = {"--overlay": ".mp4", "--plot": ".png"}[option]
+    suffix = {"--overlay": ".mkv", "--plot": ".png"}[option]
     clip = write_clip(tmp_path / "talk.mkv")
     taken = tmp_path / f"taken{suffix}"
     taken.write_text("mine")
