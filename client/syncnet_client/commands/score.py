@@ -145,7 +145,14 @@ def score(
         _write_report(output, report)
         raise typer.Exit(status)
     if single:
-        _check_before_work(names[0], plot, overlay, overwrite=overwrite)
+        _check_targets(names[0], plot, overlay, overwrite=overwrite)
+        if (
+            server.url is None
+            and names[0] != "-"
+            and "://" not in names[0]
+            and not Path(names[0]).exists()
+        ):
+            raise MediaError(f"{names[0]}: no such file")  # before a server is started for it
         with server.open() as client:
             result = _score_one(client, names[0], how, as_json, plot, overlay)
         if why := gate.failure(result.to_dict()):
@@ -175,10 +182,8 @@ def _write_report(output: Path | None, report: Path | None) -> None:
     write_report(read_rows(output), report, title=output.name)
 
 
-def _check_before_work(
-    clip: str, plot: Path | None, overlay: Path | None, *, overwrite: bool
-) -> None:
-    """Find out what cannot work before a server is started or a frame is decoded."""
+def _check_targets(clip: str, plot: Path | None, overlay: Path | None, *, overwrite: bool) -> None:
+    """Find out what cannot be written before a server is started or a frame is decoded."""
     from syncnet_client.render.overlay import check_overlay
     from syncnet_client.render.plot import check_plot
 
@@ -188,8 +193,6 @@ def _check_before_work(
     if overlay is not None:
         check_overlay(overlay)
         check_target(overlay, [clip], overwrite=overwrite)
-    if clip != "-" and "://" not in clip and not Path(clip).exists():
-        raise MediaError(f"{clip}: no such file")
 
 
 def _score_one(
