@@ -57,7 +57,7 @@ def test_the_stand_in_names_what_the_extra_for_gpus_installs() -> None:
     assert shlex.split(command) == ["pip", "install", *extra("gpu")]
 
 
-@pytest.mark.parametrize("name", ["plot", "parquet", "tensorrt"])
+@pytest.mark.parametrize("name", ["plot", "parquet", "export"])
 def test_a_missing_extra_is_named_by_its_packages(name: str) -> None:
     command = shlex.split(install_command(name))
     assert command[:2] == ["pip", "install"]

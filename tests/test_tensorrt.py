@@ -198,7 +198,7 @@ def test_a_precision_that_was_not_exported(
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("package", "this needs tensorrt: pip install "),
+        ("package", "this needs TensorRT, which comes with"),
         ("gpu", "built on the GPU that runs them: none found here"),
     ],
 )

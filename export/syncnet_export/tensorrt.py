@@ -10,7 +10,6 @@ from typing import Any
 
 from syncnet_client.defaults import DEFAULT_CHUNK, DEFAULT_VSHIFT, MAX_VSHIFT
 from syncnet_client.download import file_sha256
-from syncnet_client.extras import install_command
 from syncnet_export.errors import TensorRTError
 from syncnet_export.install import version_folders
 from syncnet_export.metadata import require_one_source
@@ -138,8 +137,7 @@ def _import_tensorrt() -> ModuleType:
         import tensorrt
     except ImportError as error:
         raise TensorRTError(
-            f"this needs tensorrt: {install_command('tensorrt')}, or run this in NVIDIA's "
-            "TensorRT container"
+            "this needs TensorRT, which comes with NVIDIA's TensorRT container: run this there"
         ) from error
     module: ModuleType = tensorrt
     return module

@@ -19,7 +19,7 @@ PROGRAM = Program(
     extra="training",
 )
 PROGRAM.command(synthesize, examples=["syncnet-train synthesize clips/ --clips 1000 --jobs 8"])
-PROGRAM.command(prepare, examples=["syncnet-train prepare -h"])
+PROGRAM.command(prepare, examples=["syncnet-train prepare clips/ interviews/*.mp4 --local"])
 PROGRAM.command(
     fit,
     examples=[

@@ -213,7 +213,7 @@ def _providers(config, kind, device):
     if "CUDAExecutionProvider" not in available:
         pb_utils.Logger.log_warn(
             f"{config['name']}: onnxruntime has no CUDA here, running on the CPU; "
-            "for the GPU: pip install onnxruntime-gpu"
+            "for the GPU: pip install 'onnxruntime-gpu[cuda,cudnn]>=1.21'"
         )
         return ["CPUExecutionProvider"]
     onnxruntime.preload_dlls()
