@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from typer.testing import CliRunner
 
-from syncnet_training.cli import app
+from syncnet_training.cli import PROGRAM
 from syncnet_training.errors import DatasetError, SynthesisError
 from syncnet_training.storage import open_clips, read_about
 from syncnet_training.synthesis import (
@@ -443,14 +442,13 @@ def test_synthesize_writes_a_contact_sheet_and_resumes(tmp_path: Path) -> None:
         "1",
     ]
     sheet = tmp_path / "sheet.png"
-    done = CliRunner().invoke(app, [*arguments, "--contact-sheet", str(sheet)])
-    assert done.exit_code == 0, done.output
+    assert PROGRAM.run([*arguments, "--contact-sheet", str(sheet)]) == 0
     assert cv2.imread(str(sheet)).shape == (2 * 128, 8 * 128, 3)
     # A clip without its description is not complete: it is made again, the other one kept.
     first, second = (tmp_path / "set" / f"clip_{i:06d}" / "clip.json" for i in range(2))
     kept = first.stat().st_mtime_ns
     second.unlink()
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert PROGRAM.run(arguments) == 0
     assert first.stat().st_mtime_ns == kept
     assert second.exists()
 
@@ -464,11 +462,9 @@ def test_sets_of_clips_are_not_mixed(tmp_path: Path) -> None:
         list(write_clips(tmp_path, clips=1, seed=1, frames=2, hard=True))
 
 
-def test_a_contact_sheet_needs_frames(tmp_path: Path) -> None:
+def test_a_contact_sheet_needs_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["synthesize", str(tmp_path), "--mp4", "--contact-sheet", str(tmp_path / "s.png")]
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 2
-    assert "leave out --mp4" in done.output
-    done = CliRunner().invoke(app, ["synthesize", str(tmp_path), "--contact-sheet", "sheet.gif"])
-    assert done.exit_code == 2
-    assert "a .jpg or .png file" in done.output
+    assert PROGRAM.run(arguments) == 2
+    assert "leave out --mp4" in capsys.readouterr().err
+    assert PROGRAM.run(["synthesize", str(tmp_path), "--contact-sheet", "sheet.gif"]) == 2
+    assert "a .jpg or .png file" in capsys.readouterr().err

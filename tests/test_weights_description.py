@@ -12,10 +12,9 @@ from conftest import MODEL_REPOSITORY
 from google.protobuf import text_format
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.grpc import model_config_pb2 as triton
-from typer.testing import CliRunner
 
 from syncnet_export import build
-from syncnet_export.cli import app
+from syncnet_export.cli import PROGRAM
 from syncnet_export.description import UNKNOWN, WeightsDescription, describe_version
 from syncnet_export.errors import ExportError
 from syncnet_export.metadata import read_metadata
@@ -79,8 +78,7 @@ def test_describing_a_version_changes_no_weight(repository: Path) -> None:
     file = repository / "video_tower" / "1" / "model.onnx"
     before = onnx.load(file)
     command = "describe --version 1 --name lips --offset-error-ms 80 --model-repository"
-    result = CliRunner().invoke(app, [*command.split(), str(repository)])
-    assert result.exit_code == 0, result.output
+    assert PROGRAM.run([*command.split(), str(repository)]) == 0
     after = onnx.load(file)
     assert before.graph == after.graph
     assert read_metadata(file).weights == "lips"
