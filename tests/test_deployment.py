@@ -517,7 +517,10 @@ def test_compose_reserves_a_gpu_that_the_cpu_file_takes_out() -> None:
     (device,) = server["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
     assert compose("compose.cpu.yaml")["server"]["deploy"] == "!reset"
-    assert server["environment"] == {"SYNCNET_PROFILE": "${SYNCNET_PROFILE:-default}"}
+    assert server["environment"] == {
+        "SYNCNET_PROFILE": "${SYNCNET_PROFILE:-default}",
+        "SYNCNET_ADMIN_KEY": "${SYNCNET_ADMIN_KEY:-}",
+    }
 
 
 def test_on_cpus_both_towers_share_one_pool_of_threads() -> None:
