@@ -81,7 +81,7 @@ def test_columns(tmp_path: Path) -> None:
     assert json.loads(row["model_versions"]) == {"audio_tower": "2", "video_tower": "2"}
     assert len(row["mean_distances"]) == 21
     assert len(row["frame_confidence"]) == len(row["times"]) == 4
-    assert set(row) - set(text) == {"mean_distances", "frame_confidence", "times"}
+    assert set(row) - set(text) == {"box", "mean_distances", "frame_confidence", "times"}
 
     assert (row_failed["error_type"], row_failed["error"]) == ("NoFaceError", "b: no face anywhere")
     assert row_failed["offset_frames"] is None
