@@ -283,7 +283,10 @@ def test_port_that_is_taken(tiny_repository: Path, option: str) -> None:
         port = listener.getsockname()[1]
         outcome = run_cli(*FREE_PORTS, f"--{option}={port}", "--model-repository", tiny_repository)
     assert outcome.returncode == 1
-    assert outcome.stderr == f"error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert (
+        outcome.stderr
+        == f"syncnet-server: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    )
 
 
 def test_model_that_fails_to_load(tiny_repository: Path, temporary: Path) -> None:
@@ -291,7 +294,7 @@ def test_model_that_fails_to_load(tiny_repository: Path, temporary: Path) -> Non
     outcome = run_cli(*FREE_PORTS, "--model-repository", tiny_repository)
     assert outcome.returncode == 1
     (line,) = outcome.stderr.splitlines()
-    assert line.startswith("error: tritonserver did not start: model broken version 1: ")
+    assert line.startswith("syncnet-server: tritonserver did not start: model broken version 1: ")
     assert line.endswith("ValueError: no weights today")
     assert [path for path in temporary.iterdir() if "syncnet" in path.name] == []
 
@@ -308,7 +311,7 @@ def test_option_that_tritonserver_does_not_know(tiny_repository: Path) -> None:
     outcome = run_cli(*FREE_PORTS, "--model-repository", tiny_repository, "--", "--no-such-option")
     assert outcome.returncode == 1
     assert outcome.stderr == (
-        "error: tritonserver did not start: unrecognized option '--no-such-option'\n"
+        "syncnet-server: tritonserver did not start: unrecognized option '--no-such-option'\n"
     )
 
 
@@ -336,7 +339,7 @@ def test_bad_values_are_one_line_on_stderr(
 ) -> None:
     outcome = run_cli(f"--model-repository={tiny_repository}", *FREE_PORTS, *arguments)
     assert outcome.returncode == 1
-    assert outcome.stderr.startswith(f"error: {message}")
+    assert outcome.stderr.startswith(f"syncnet-server: {message}")
     assert outcome.stderr.count("\n") == 1
 
 
@@ -358,7 +361,10 @@ def test_usage_errors_have_status_2(arguments: list[str]) -> None:
 
 def test_a_port_that_is_none_is_named() -> None:
     outcome = run_cli("--grpc-port=99999")
-    assert outcome.stderr.endswith("99999 is not in the range 0<=x<=65535.\n")
+    # The sentence itself is typer's, and another one in other releases.
+    line = outcome.stderr.splitlines()[-1]
+    assert "--grpc-port" in line
+    assert "65535" in line
 
 
 def test_version_and_help() -> None:

@@ -142,7 +142,7 @@ def test_it_stays_away_if_told_so(repository: Path, temporary: Path) -> None:
     processes = tiny.tree(command.process.pid)
     command.family("bin/tritonserver")[0].kill()
     assert command.process.wait(60) == 1
-    assert command.line() == "error: tritonserver was killed by SIGKILL\n"
+    assert command.line() == "syncnet-server: tritonserver was killed by SIGKILL\n"
     assert tiny.gone(processes)
     assert tiny.traces(command.process.pid, temporary) == []
     command.close()
@@ -159,7 +159,7 @@ def test_it_stays_away_when_it_dies_too_often(repository: Path, temporary: Path)
             command.line()
     assert command.process.wait(60) == 1
     assert last == (
-        "error: tritonserver was killed by SIGKILL; that was once more than 1 times in 900 s\n"
+        "syncnet-server: tritonserver was killed by SIGKILL; that was once more than 1 times in 900 s\n"
     )
     assert list(temporary.iterdir()) == []
     command.close()

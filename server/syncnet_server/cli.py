@@ -167,7 +167,7 @@ def serve(
                 )
             keep_running(server, policy, lambda running: _follow(running, level, restarts=restart))
     except ServerError as error:
-        say(f"error: {error}")
+        say(f"{_PROGRAM}: {error}")
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         if not quiet:
