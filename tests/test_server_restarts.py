@@ -159,7 +159,8 @@ def test_it_stays_away_when_it_dies_too_often(repository: Path, temporary: Path)
             command.line()
     assert command.process.wait(60) == 1
     assert last == (
-        "syncnet-server: tritonserver was killed by SIGKILL; that was once more than 1 times in 900 s\n"
+        "syncnet-server: tritonserver was killed by SIGKILL; "
+        "that was once more than 1 times in 900 s\n"
     )
     assert list(temporary.iterdir()) == []
     command.close()
