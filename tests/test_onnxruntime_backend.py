@@ -24,7 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc import InferenceServerClient, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from syncnet_server import Server, ServerError
+from syncnet_server import Server, ServingError
 
 BACKEND = Path(__file__).resolve().parents[1] / "server" / "backends" / "onnxruntime" / "model.py"
 TABLE = np.arange(20, dtype=np.float32).reshape(10, 2)
@@ -216,7 +216,7 @@ def test_says_what_does_not_fit_the_graph(tmp_path: Path) -> None:
     repository, log = tmp_path / "repository", tmp_path / "triton.log"
     for name, (old, new, _) in MISFITS.items():
         write_model(repository, name, CONFIG.replace(old, new))
-    with pytest.raises(ServerError, match=rf"model \w+ .* \(and {len(MISFITS) - 1} more failed\)"):
+    with pytest.raises(ServingError, match=rf"model \w+ .* \(and {len(MISFITS) - 1} more failed\)"):
         Server(repository, log_file=log).start()
     lines = log.read_text().splitlines()
     for name, (_, _, message) in MISFITS.items():

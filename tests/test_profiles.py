@@ -17,7 +17,7 @@ from syncnet_export.building import Build
 from syncnet_export.precisions import FP16, FP32, INT8, INT8_AMX, Precision
 from syncnet_export.reference import published_embeddings, seeded_inputs
 from syncnet_export.tower_specs import TOWERS, VIDEO, TowerSpec
-from syncnet_server import Server, ServerError
+from syncnet_server import Server, ServingError
 
 PROFILES = {"default": FP32, "int8": INT8, "int8-amx": INT8_AMX, "fp16": FP16}
 
@@ -85,7 +85,7 @@ def test_other_models_are_served_as_ever_under_a_profile(
 def test_profiles_that_cannot_be_served_say_why(
     all_precisions: tuple[Path, Build], profile: str, message: str
 ) -> None:
-    with pytest.raises(ServerError, match=message):
+    with pytest.raises(ServingError, match=message):
         Server(all_precisions[0], profile).start()
 
 
@@ -96,5 +96,5 @@ def test_a_profile_whose_files_were_not_exported_says_so(
     shutil.copytree(all_precisions[0], repository)
     for spec in TOWERS:
         (repository / spec.name / "1" / INT8.file_name).unlink()
-    with pytest.raises(ServerError, match=r"no such file: .*model\.int8\.onnx"):
+    with pytest.raises(ServingError, match=r"no such file: .*model\.int8\.onnx"):
         Server(repository, "int8").start()

@@ -22,7 +22,7 @@ import tiny
 import tritonclient.grpc
 from conftest import MODEL_REPOSITORY
 
-from syncnet_server import Server, ServerError
+from syncnet_server import Server, ServingError
 
 pytestmark = pytest.mark.server
 
@@ -108,7 +108,7 @@ def test_can_be_started_again(tiny_repository: Path) -> None:
     for _ in range(2):
         with server:
             assert tiny.double(server.grpc_url, [0.5]) == [1.0]
-    with server, pytest.raises(ServerError, match="started already"):
+    with server, pytest.raises(ServingError, match="started already"):
         server.start()
 
 
@@ -132,7 +132,7 @@ def test_profile_chooses_configurations(tiny_repository: Path) -> None:
         tritonclient.grpc.InferenceServerClient(server.grpc_url) as client,
     ):
         assert client.get_model_config("tiny").config.max_batch_size == 2
-    with pytest.raises(ServerError, match=r"no profile 'smal' in .*; there are: default, small$"):
+    with pytest.raises(ServingError, match=r"no profile 'smal' in .*; there are: default, small$"):
         Server(tiny_repository, "smal").start()
 
 
@@ -302,7 +302,7 @@ def test_model_that_fails_to_load(tiny_repository: Path, temporary: Path) -> Non
 def test_server_that_is_not_ready_in_time(tiny_repository: Path, temporary: Path) -> None:
     before = tiny.traces(os.getpid(), temporary)
     tiny.write_tiny(tiny_repository, "slow", "time.sleep(600)")
-    with pytest.raises(ServerError, match=r"not ready within 1 s; last line of its log: .+"):
+    with pytest.raises(ServingError, match=r"not ready within 1 s; last line of its log: .+"):
         Server(tiny_repository, startup_timeout_s=1).start()
     assert tiny.traces(os.getpid(), temporary) == before
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import MODEL_REPOSITORY
 
-from syncnet_server import ServerError, cli, default_model_repository, load_model_module, locate
+from syncnet_server import ServingError, cli, default_model_repository, load_model_module, locate
 from syncnet_server.log import LogFollower, is_problem, startup_failure
 from syncnet_server.processor import has_amx
 from syncnet_server.repository import check_profile
@@ -50,23 +50,23 @@ class TestFromPip:
     def test_other_machines(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
         monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-        with pytest.raises(ServerError, match=r"runs on Linux x86-64 only, this is Linux aarch64"):
+        with pytest.raises(ServingError, match=r"runs on Linux x86-64 only, this is Linux aarch64"):
             locate.locate()
 
     def test_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-        with pytest.raises(ServerError, match=r"none from pip: pip install 'nvidia-pytriton==0"):
+        with pytest.raises(ServingError, match=r"none from pip: pip install 'nvidia-pytriton==0"):
             locate.locate()
 
     def test_a_python_too_new(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
         monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
-        with pytest.raises(ServerError, match=r"runs on Python 3\.10 to 3\.12, this is"):
+        with pytest.raises(ServingError, match=r"runs on Python 3\.10 to 3\.12, this is"):
             locate.locate()
 
     def test_python_without_a_stub(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(locate, "_VERSION", "3.99")
-        with pytest.raises(ServerError, match=r"no backend for Python 3.99, only for .*3.9, 3.10"):
+        with pytest.raises(ServingError, match=r"no backend for Python 3.99, only for .*3.9, 3.10"):
             locate.locate()
 
     def test_python_without_its_library(self, tmp_path: Path) -> None:
@@ -77,14 +77,14 @@ class TestFromPip:
         name = f"libpython{locate._VERSION}".encode()
         changed.write_bytes(stub.read_bytes().replace(name, name.replace(b"3.", b"9.")))
         changed.chmod(0o755)
-        with pytest.raises(ServerError, match=r"needs libpython9.*, which this Python lacks: .*"):
+        with pytest.raises(ServingError, match=r"needs libpython9.*, which this Python lacks: .*"):
             locate._check_stub(changed, found.library_path, None)
 
     def test_wheel_without_its_libraries(self, tmp_path: Path) -> None:
         stub = locate.locate().copies["backends/python/triton_python_backend_stub"]
         changed = tmp_path / stub.name
         shutil.copy2(stub, changed)
-        with pytest.raises(ServerError, match=r"cannot load libcudart.*: reinstall"):
+        with pytest.raises(ServingError, match=r"cannot load libcudart.*: reinstall"):
             locate._check_stub(changed, (), None)
 
 
@@ -170,12 +170,12 @@ def test_repository_in_the_current_directory_comes_first(
 
 
 def test_profiles_and_models_are_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match=f"no model in {tmp_path}"):
+    with pytest.raises(ServingError, match=f"no model in {tmp_path}"):
         check_profile(tmp_path, None)
     (tmp_path / "tower").mkdir()
     (tmp_path / "tower" / "config.pbtxt").touch()
     check_profile(tmp_path, None)
-    with pytest.raises(ServerError, match=r"there are: default$"):
+    with pytest.raises(ServingError, match=r"there are: default$"):
         check_profile(tmp_path, "int8")
 
 
@@ -194,7 +194,7 @@ def test_model_modules_are_loaded_by_path(tmp_path: Path) -> None:
 
 
 def test_model_module_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match=r"no such model module: .*/mean/1/mean.py"):
+    with pytest.raises(ServingError, match=r"no such model module: .*/mean/1/mean.py"):
         load_model_module(tmp_path, "mean")
 
 

@@ -21,7 +21,7 @@ import tritonclient.grpc
 from test_server import COMMAND, FREE_PORTS
 from tritonclient.utils import InferenceServerException
 
-from syncnet_server import Server, ServerError
+from syncnet_server import Server, ServingError
 from syncnet_server.restarts import RestartPolicy, Restarts, keep_running
 from syncnet_server.traces import ending_servers, remove_abandoned
 from syncnet_server.watchdog import Watchdog
@@ -256,10 +256,10 @@ def test_a_start_that_fails_is_tried_again() -> None:
         def restart(self) -> None:
             self.restarts += 1
             if self.restarts == 1:
-                raise ServerError("no space")
+                raise ServingError("no space")
 
     server, endings = Flaky(), iter(["killed", "killed again"])
-    with pytest.raises(ServerError, match="killed again; that was once more than 2 times"):
+    with pytest.raises(ServingError, match="killed again; that was once more than 2 times"):
         keep_running(
             server,  # type: ignore[arg-type]
             RestartPolicy(most=2),
@@ -357,12 +357,12 @@ def test_shared_memory_is_for_the_owner_alone(repository: Path, temporary: Path)
 
 def test_ports_that_are_none() -> None:
     for port in (99_999, -1):
-        with pytest.raises(ServerError, match=f"a port is a number from 1 to 65535, not {port}"):
+        with pytest.raises(ServingError, match=f"a port is a number from 1 to 65535, not {port}"):
             Server(grpc_port=port).start()
 
 
 def test_a_port_that_somebody_else_has_is_not_waited_for(repository: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(ServerError, match=f"cannot listen on 127.0.0.1:{port}: Address"):
+        with pytest.raises(ServingError, match=f"cannot listen on 127.0.0.1:{port}: Address"):
             Server(repository, grpc_port=port).start()

@@ -18,7 +18,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
 from benchmarks.chaos.hostile import hostile_http
-from syncnet_server import Server, ServerError, Tls
+from syncnet_server import Server, ServingError, Tls
 from syncnet_server.security import ADMIN_HEADER_GRPC, ADMIN_HEADER_HTTP, restrictions
 
 KEY = "a-key-for-tests-0123456789"
@@ -142,13 +142,13 @@ def test_http_beside_tls_answers_health_alone(mutual_server: Server) -> None:
 
 
 def test_key_of_another_certificate(made: Certificates) -> None:
-    with pytest.raises(ServerError, match="KEY_VALUES_MISMATCH"):
+    with pytest.raises(ServingError, match="KEY_VALUES_MISMATCH"):
         Tls(made.server.certificate, made.client.key).arguments()
 
 
 def test_missing_client_authority(made: Certificates) -> None:
     tls = Tls(made.server.certificate, made.server.key, Path("/nowhere/ca.pem"))
-    with pytest.raises(ServerError, match=r"TLS client CA /nowhere/ca.pem: .*No such file"):
+    with pytest.raises(ServingError, match=r"TLS client CA /nowhere/ca.pem: .*No such file"):
         tls.arguments()
 
 
@@ -322,5 +322,5 @@ def test_without_a_key_loopback_is_open_and_other_addresses_are_closed() -> None
 
 @pytest.mark.parametrize("key", ["", "short", "sixteen chars and", "comma,comma,comma,", "a=" * 9])
 def test_keys_that_triton_cannot_hold_are_refused(key: str) -> None:
-    with pytest.raises(ServerError, match="at least 16 characters"):
+    with pytest.raises(ServingError, match="at least 16 characters"):
         restrictions("127.0.0.1", tls=False, admin_key=key)

@@ -24,7 +24,7 @@ from syncnet_export.cli import main
 from syncnet_export.metadata import read_metadata
 from syncnet_export.precisions import FP16, FP32
 from syncnet_export.tower_specs import AUDIO, TOWERS, VIDEO
-from syncnet_server import ServerError, plans
+from syncnet_server import ServingError, plans
 from syncnet_server.plans import Machine, PlanRecord, check_plans, misfit, version_number
 
 RECORD = PlanRecord("10.5.0", "9.0", "model.fp16.onnx", "aa", "cc")
@@ -289,7 +289,7 @@ def test_the_server_checks_engines_before_it_starts(
 ) -> None:
     check_plans(with_plans, "tensorrt")
     change(with_plans / "video_tower" / "1")
-    with pytest.raises(ServerError, match=message):
+    with pytest.raises(ServingError, match=message):
         check_plans(with_plans, "tensorrt")
     check_plans(with_plans, "int8")  # which serves no engines
 
@@ -297,7 +297,7 @@ def test_the_server_checks_engines_before_it_starts(
 def test_only_the_newest_version_counts(with_plans: Path) -> None:
     for spec in TOWERS:
         (with_plans / spec.name / "10").mkdir()
-    with pytest.raises(ServerError, match=r"no engine .*10/model\.plan"):
+    with pytest.raises(ServingError, match=r"no engine .*10/model\.plan"):
         check_plans(with_plans, "tensorrt")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from syncnet_export.errors import ExportError
 from syncnet_export.tower_specs import TOWERS
-from syncnet_server import ServerError, default_model_repository, model_versions
+from syncnet_server import ServingError, default_model_repository, model_versions
 
 __all__ = [
     "install",
@@ -33,7 +33,7 @@ def repository_or_default(path: str | Path | None) -> Path:
         return Path(path)
     try:
         return default_model_repository()
-    except ServerError as error:
+    except ServingError as error:
         raise ExportError(str(error)) from error
 
 

@@ -8,6 +8,7 @@ from syncnet_client.contract import (
     FRAME_SIZE,
     MFCC_COEFFICIENTS,
     MFCC_FRAMES,
+    SYNCNET,
     WINDOW_FRAMES,
 )
 
@@ -41,18 +42,18 @@ class TowerSpec:
 
 
 VIDEO = TowerSpec(
-    name="video_tower",
-    input_name="FRAMES",
-    output_name="VIDEO_EMBEDDINGS",
+    name=SYNCNET.video_tower,
+    input_name=SYNCNET.frames,
+    output_name=SYNCNET.video_embeddings,
     input_type="uint8",
     input_dims=(FRAME_SIZE, FRAME_SIZE, 3),
     input_axis="frames",
     surplus=WINDOW_FRAMES - 1,
 )
 AUDIO = TowerSpec(
-    name="audio_tower",
-    input_name="MFCC",
-    output_name="AUDIO_EMBEDDINGS",
+    name=SYNCNET.audio_tower,
+    input_name=SYNCNET.mfcc,
+    output_name=SYNCNET.audio_embeddings,
     input_type="float32",
     input_dims=(MFCC_COEFFICIENTS, MFCC_FRAMES),
     input_axis="windows",

@@ -35,7 +35,7 @@ def local_triton() -> Iterator[str]:
     Raises:
         ServerUnavailableError: it cannot start, or has died too often.
     """
-    from syncnet_server import Server, ServerError
+    from syncnet_server import Server, ServingError
     from syncnet_server.restarts import RestartPolicy, keep_running
 
     stopped = threading.Event()
@@ -52,14 +52,14 @@ def local_triton() -> Iterator[str]:
             keep_running(server, RestartPolicy(), follow, sleep=stopped.wait)
         except _StoppedError:
             pass
-        except ServerError as error:
+        except ServingError as error:
             failures.append(str(error))
             os.kill(os.getpid(), signal.SIGTERM)
 
     server = Server()
     try:
         server.start()
-    except ServerError as error:
+    except ServingError as error:
         raise ServerUnavailableError(f"Triton cannot start: {error}") from error
     keeper = threading.Thread(target=keep, name="triton-keeper")
     keeper.start()

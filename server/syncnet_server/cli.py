@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from syncnet_server.errors import ServerError
+from syncnet_server.errors import ServingError
 from syncnet_server.log import LogFollower, is_problem, say
 from syncnet_server.processor import has_amx
 from syncnet_server.restarts import RestartPolicy, keep_running
@@ -166,7 +166,7 @@ def serve(
                     f"metrics {server.metrics_url}; Ctrl-C stops"
                 )
             keep_running(server, policy, lambda running: _follow(running, level, restarts=restart))
-    except ServerError as error:
+    except ServingError as error:
         say(f"{_PROGRAM}: {error}")
         raise typer.Exit(1) from error
     except KeyboardInterrupt:

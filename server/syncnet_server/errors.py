@@ -1,5 +1,5 @@
-"""The errors of this package: `ServerError`, and nothing below it."""
+"""The errors of this package: `ServingError`, and nothing below it."""
 
 
-class ServerError(Exception):
+class ServingError(Exception):
     """The server cannot start, or died; the message is one line that says why and what to do."""

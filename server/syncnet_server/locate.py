@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from syncnet_server import guardian
-from syncnet_server.errors import ServerError
+from syncnet_server.errors import ServingError
 from syncnet_server.requirements import INSTALL, obstacle
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -81,7 +81,7 @@ def locate() -> Installation:
     """Find tritonserver on PATH, else in the pip package.
 
     Raises:
-        ServerError: there is none, or it cannot run with this machine or this Python.
+        ServingError: there is none, or it cannot run with this machine or this Python.
     """
     on_path = shutil.which("tritonserver")
     if on_path:
@@ -89,7 +89,7 @@ def locate() -> Installation:
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
         found = obstacle()
-        raise ServerError(
+        raise ServingError(
             f"no tritonserver on PATH, and {found}; or name a server elsewhere with --url"
             if found
             else f"no tritonserver on PATH and none from pip: {INSTALL}"
@@ -101,7 +101,7 @@ def _from_pip(root: Path) -> Installation:
     stub = root / "python_backend_stubs" / _VERSION / "triton_python_backend_stub"
     if not stub.is_file():
         known = sorted((p.name for p in stub.parents[1].iterdir()), key=lambda v: int(v[2:]))
-        raise ServerError(
+        raise ServingError(
             f"tritonserver from pip has no backend for Python {_VERSION}, only for "
             f"{', '.join(known)}: use a virtual environment of one of these"
         )
@@ -174,8 +174,8 @@ def _check_stub(stub: Path, library_path: tuple[Path, ...], libpython: Path | No
     if "error while loading shared libraries" in outcome.stderr:
         library = outcome.stderr.split("error while loading shared libraries: ")[1].split(":")[0]
         if not library.startswith("libpython"):
-            raise ServerError(f"tritonserver cannot load {library}: reinstall nvidia-pytriton")
-        raise ServerError(
+            raise ServingError(f"tritonserver cannot load {library}: reinstall nvidia-pytriton")
+        raise ServingError(
             f"the Python backend of tritonserver needs {library}, which this Python lacks: "
             f"on Debian or Ubuntu `apt-get install libpython{_VERSION}`, with pyenv reinstall "
             "Python with PYTHON_CONFIGURE_OPTS=--enable-shared"

@@ -15,7 +15,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from syncnet_server.errors import ServerError
+from syncnet_server.errors import ServingError
 from syncnet_server.repository import model_versions
 
 __all__ = [
@@ -59,12 +59,12 @@ class PlanRecord:
         """Read what `write` wrote.
 
         Raises:
-            ServerError: the file is missing, or is not such a record.
+            ServingError: the file is missing, or is not such a record.
         """
         try:
             record = cls(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError) as error:
-            raise ServerError(
+            raise ServingError(
                 f"{path} is missing or unreadable; build the engines with `syncnet-export tensorrt`"
             ) from error
         return record
@@ -116,7 +116,7 @@ def check_plans(repository: Path, profile: str) -> None:
     """Check the engines of the newest version of every model that a profile serves with TensorRT.
 
     Raises:
-        ServerError: one is missing, or cannot run here; the message says why and what to do.
+        ServingError: one is missing, or cannot run here; the message says why and what to do.
     """
     checkpoints = set()
     for config in sorted(repository.glob(f"*/configs/{profile}.pbtxt")):
@@ -128,18 +128,18 @@ def check_plans(repository: Path, profile: str) -> None:
         folder = model / str(max(model_versions(model), default=1))
         plan = folder / named[1]
         if not plan.is_file():
-            raise ServerError(f"no engine {plan}; build it with `syncnet-export tensorrt`")
+            raise ServingError(f"no engine {plan}; build it with `syncnet-export tensorrt`")
         record = PlanRecord.read(record_path(plan))
         checkpoints.add(record.checkpoint_sha256)
         source = folder / record.source
         sha256 = hashlib.sha256(source.read_bytes()).hexdigest() if source.is_file() else None
         machine = Machine(tensorrt_version(record.tensorrt), compute_capability())
         if reason := misfit(record, sha256, machine):
-            raise ServerError(
+            raise ServingError(
                 f"{plan} cannot be served: {reason}; build it again with `syncnet-export tensorrt`"
             )
     if len(checkpoints) > 1:
-        raise ServerError("the engines of the two towers come from different checkpoints")
+        raise ServingError("the engines of the two towers come from different checkpoints")
 
 
 def compute_capability() -> str | None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from syncnet_server.errors import ServerError
+from syncnet_server.errors import ServingError
 from syncnet_server.log import say
 from syncnet_server.traces import ending_servers
 
@@ -26,12 +26,12 @@ def resolve(host: str) -> str:
     """Return the IPv4 address of a host.
 
     Raises:
-        ServerError: it has none.
+        ServingError: it has none.
     """
     try:
         return socket.gethostbyname(host)
     except OSError as error:
-        raise ServerError(f"cannot listen on {host}: {error.strerror}") from error
+        raise ServingError(f"cannot listen on {host}: {error.strerror}") from error
 
 
 def fill_ports(hosts: Sequence[str], ports: Sequence[int | None]) -> list[int]:
@@ -41,14 +41,14 @@ def fill_ports(hosts: Sequence[str], ports: Sequence[int | None]) -> list[int]:
     still ends, a port that is taken is waited for.
 
     Raises:
-        ServerError: a port is taken, or not for this process, or none at all.
+        ServingError: a port is taken, or not for this process, or none at all.
     """
     for port in ports:
         if port is not None and not 0 < port <= _LARGEST:
-            raise ServerError(f"a port is a number from 1 to {_LARGEST}, not {port}")
+            raise ServingError(f"a port is a number from 1 to {_LARGEST}, not {port}")
     deadline = time.monotonic() + _WAIT_S
     told = False
-    while isinstance(held := _held(hosts, ports), ServerError):
+    while isinstance(held := _held(hosts, ports), ServingError):
         if not ending_servers(Path(tempfile.gettempdir())) or time.monotonic() > deadline:
             raise held
         if not told:
@@ -58,11 +58,11 @@ def fill_ports(hosts: Sequence[str], ports: Sequence[int | None]) -> list[int]:
     return held
 
 
-def _held(hosts: Sequence[str], ports: Sequence[int | None]) -> list[int] | ServerError:
+def _held(hosts: Sequence[str], ports: Sequence[int | None]) -> list[int] | ServingError:
     """Return the ports, or what is said when one is taken, which may pass.
 
     Raises:
-        ServerError: a port is not for this process.
+        ServingError: a port is not for this process.
     """
     with contextlib.ExitStack() as stack:
         filled = []
@@ -70,7 +70,7 @@ def _held(hosts: Sequence[str], ports: Sequence[int | None]) -> list[int] | Serv
             try:
                 listener = stack.enter_context(socket.create_server((host, port or 0)))
             except OSError as error:
-                refusal = ServerError(
+                refusal = ServingError(
                     f"cannot listen on {host}:{port or ''}: {os.strerror(error.errno or 0)}"
                 )
                 if error.errno != errno.EADDRINUSE:

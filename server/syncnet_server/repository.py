@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from syncnet_server.errors import ServerError
+from syncnet_server.errors import ServingError
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -21,7 +21,7 @@ def default_model_repository() -> Path:
     package was installed from, the one that came with the installed package.
 
     Raises:
-        ServerError: there is none of the three.
+        ServingError: there is none of the three.
     """
     candidates = (
         Path.cwd() / "model_repository",
@@ -31,7 +31,7 @@ def default_model_repository() -> Path:
     for candidate in candidates:
         if candidate.is_dir():
             return candidate
-    raise ServerError(
+    raise ServingError(
         f"no model repository: {candidates[0]} does not exist; name one with --model-repository"
     )
 
@@ -43,7 +43,7 @@ def load_model_module(repository: str | os.PathLike[str], name: str) -> ModuleTy
     used side by side. Asking again for the same file returns the same module.
 
     Raises:
-        ServerError: the file does not exist.
+        ServingError: the file does not exist.
     """
     return _load(Path(repository).resolve() / name / "1" / f"{name}.py")
 
@@ -54,7 +54,7 @@ def _load(path: Path) -> ModuleType:
     module_name = "syncnet_server.models." + "_".join(path.with_suffix("").parts[1:])
     spec = importlib.util.spec_from_file_location(module_name, path)
     if not path.is_file() or spec is None or spec.loader is None:
-        raise ServerError(f"no such model module: {path}")
+        raise ServingError(f"no such model module: {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses look their own module up here
     try:
@@ -80,9 +80,9 @@ def profiles(repository: Path) -> list[str]:
 
 
 def check_profile(repository: Path, profile: str | None) -> None:
-    """Raise `ServerError` unless the repository holds models, and the profile if one is named."""
+    """Raise `ServingError` unless the repository holds models, and the profile if one is named."""
     if not any(repository.glob("*/config.pbtxt")):
-        raise ServerError(f"no model repository: no model in {repository}")
+        raise ServingError(f"no model repository: no model in {repository}")
     if profile is not None and profile not in profiles(repository):
         known = ", ".join(["default", *profiles(repository)])
-        raise ServerError(f"no profile {profile!r} in {repository}; there are: {known}")
+        raise ServingError(f"no profile {profile!r} in {repository}; there are: {known}")

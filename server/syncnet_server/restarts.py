@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from syncnet_server.errors import ServerError
+from syncnet_server.errors import ServingError
 from syncnet_server.log import say
 from syncnet_server.server import Server
 
@@ -83,7 +83,7 @@ def keep_running(
         follow: returns when tritonserver has ended by itself, with how in words.
 
     Raises:
-        ServerError: it has ended once too often.
+        ServingError: it has ended once too often.
     """
     restarts = Restarts(policy)
     ending = follow(server)
@@ -93,7 +93,7 @@ def keep_running(
         began = time.monotonic()
         try:
             server.restart()
-        except ServerError as error:
+        except ServingError as error:
             ending = str(error)
             continue
         restarts.started()
@@ -101,4 +101,4 @@ def keep_running(
         ending = follow(server)
     if policy.most:
         ending += f"; that was once more than {policy.most} times in {policy.window_s:g} s"
-    raise ServerError(ending)
+    raise ServingError(ending)

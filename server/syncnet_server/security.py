@@ -13,7 +13,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from syncnet_server.errors import ServerError
+from syncnet_server.errors import ServingError
 
 __all__ = ["ADMIN_HEADER_GRPC", "ADMIN_HEADER_HTTP", "Tls", "restrictions"]
 
@@ -46,14 +46,14 @@ class Tls:
         """Return tritonserver's options.
 
         Raises:
-            ServerError: a file cannot be read, or key and certificate do not belong together.
+            ServingError: a file cannot be read, or key and certificate do not belong together.
         """
         # Triton's own complaint about bad files comes late and names none of them.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             context.load_cert_chain(self.certificate, self.key, password=_no_password)
         except (OSError, ValueError) as error:
-            raise ServerError(
+            raise ServingError(
                 f"TLS certificate {self.certificate} with key {self.key}: {error}"
             ) from error
         arguments = [
@@ -65,7 +65,7 @@ class Tls:
             try:
                 context.load_verify_locations(self.client_ca)
             except OSError as error:
-                raise ServerError(f"TLS client CA {self.client_ca}: {error}") from error
+                raise ServingError(f"TLS client CA {self.client_ca}: {error}") from error
             arguments += ["--grpc-use-ssl-mutual=true", f"--grpc-root-cert={self.client_ca}"]
         return arguments
 
@@ -91,10 +91,10 @@ def restrictions(
         http_inference: leave inference over HTTP open.
 
     Raises:
-        ServerError: the key is too short or has characters that Triton's option cannot hold.
+        ServingError: the key is too short or has characters that Triton's option cannot hold.
     """
     if admin_key is not None and not _KEY.fullmatch(admin_key):
-        raise ServerError(
+        raise ServingError(
             "the admin key must have at least 16 characters, of letters, digits and . _ ~ + / -"
         )
     key = admin_key or secrets.token_urlsafe(32)  # a key that nobody knows closes the calls

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from syncnet_server import guardian
-from syncnet_server.errors import ServerError
+from syncnet_server.errors import ServingError
 from syncnet_server.locate import Installation, locate
 from syncnet_server.log import port_taken, some_failed, startup_failure
 from syncnet_server.plans import check_plans
@@ -125,10 +125,10 @@ class Server:
         """Start tritonserver and return when every model is ready.
 
         Raises:
-            ServerError: it cannot start, or is not ready in time; nothing is left running.
+            ServingError: it cannot start, or is not ready in time; nothing is left running.
         """
         if self._guardian is not None:
-            raise ServerError("the server has been started already")
+            raise ServingError("the server has been started already")
         self.restarts = 0
         self._start(self._ports)
 
@@ -136,7 +136,7 @@ class Server:
         """Start tritonserver again after it has ended by itself, on the ports that it had.
 
         Raises:
-            ServerError: as of `start`; the server can be restarted again.
+            ServingError: as of `start`; the server can be restarted again.
         """
         bound = [int(url.rpartition(":")[2]) for url in self._urls()]
         self._end(guardian.STOP_SOON)
@@ -302,7 +302,7 @@ class Server:
                 with self.log_path.open("ab") as log:
                     self.log_start = log.tell()
             except OSError as error:
-                raise ServerError(f"log file {self.log_path}: {error.strerror}") from error
+                raise ServingError(f"log file {self.log_path}: {error.strerror}") from error
         job = {
             "work": str(self._work),
             "copies": {name: str(source) for name, source in installation.copies.items()},
@@ -337,18 +337,18 @@ class Server:
         while (ready := _is_ready(self.http_url)) is None:
             if ending := self.wait(_READY_POLL_S):
                 log = self.log
-                failure = _PortTakenError if port_taken(log) else ServerError
+                failure = _PortTakenError if port_taken(log) else ServingError
                 raise failure(f"tritonserver did not start: {startup_failure(log) or ending}")
             if time.monotonic() > deadline:
-                raise ServerError(
+                raise ServingError(
                     f"tritonserver was not ready within {self._startup_timeout_s:g} s; "
                     f"last line of its log: {(self.log.strip().splitlines() or ['nothing'])[-1]}"
                 )
         if not ready or some_failed(self.log):
-            raise ServerError(f"tritonserver did not start: {startup_failure(self.log)}")
+            raise ServingError(f"tritonserver did not start: {startup_failure(self.log)}")
 
 
-class _PortTakenError(ServerError):
+class _PortTakenError(ServingError):
     """Another process listens on a port."""
 
 

@@ -164,13 +164,13 @@ def connection(
 
 @contextmanager
 def _local_server() -> Iterator[str]:
-    from syncnet_server import Server, ServerError
+    from syncnet_server import Server, ServingError
 
     note("starting a local server ...")
     try:
         server = Server()
         server.start()
-    except ServerError as error:
+    except ServingError as error:
         raise ServerUnavailableError(f"the local server cannot start: {error}") from error
     try:
         yield server.grpc_url
