@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import av
 
 from syncnet_client.errors import MediaError
 
 __all__ = [
+    "ANY_METADATA",
     "PIXEL_LIMIT",
     "check_picture",
     "check_playlist",
@@ -24,6 +26,12 @@ __all__ = [
     "demuxer_options",
     "is_playlist",
 ]
+
+# Old files have titles in Latin-1, which nobody reads here. PyAV 19 takes them as they are and lacks
+# the argument; older releases refuse the whole file without it.
+ANY_METADATA: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+)
 
 # 8K is 33 million pixels. A decoder holds several frames of 1.5 to 4 bytes a pixel.
 MAX_PIXELS = 36_000_000

@@ -23,6 +23,7 @@ from av.stream import Stream
 
 from syncnet_client.errors import MediaError, UsageError
 from syncnet_client.files import check_target, located
+from syncnet_client.media.limits import ANY_METADATA
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -93,9 +94,7 @@ def shift_audio(source: Path, target: Path, shift: Fraction) -> Moves:
     options = {"movflags": "+faststart"} if target.suffix.lower() in MP4_FAMILY else {}
     try:
         # genpts: AVI has no presentation times, and FFmpeg can tell them from the decoding order.
-        with av.open(
-            located(source), options={"fflags": "+genpts"}, metadata_errors="replace"
-        ) as reader:
+        with av.open(located(source), options={"fflags": "+genpts"}, **ANY_METADATA) as reader:
             if not (reader.streams.video and reader.streams.audio):
                 raise MediaError(f"{source} does not have both video and audio")
             moves = plan_moves(

@@ -24,6 +24,7 @@ from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S
 from syncnet_client.errors import MediaError, NoAudioError, NoVideoError
 from syncnet_client.files import located
 from syncnet_client.media.limits import (
+    ANY_METADATA,
     check_picture,
     check_playlist,
     decoder_options,
@@ -204,8 +205,7 @@ def _open_container(
     options = demuxer_options(source, allow_playlists=allow_playlists)
     if allow_playlists and not url:
         check_playlist(source)
-    # Old files have titles in Latin-1; nobody reads them here.
-    settings: dict[str, Any] = {"mode": "r", "metadata_errors": "replace"}
+    settings: dict[str, Any] = {"mode": "r", **ANY_METADATA}
     try:
         if is_stored(source):
             file = below.enter_context(open_stored(source))

@@ -23,6 +23,7 @@ from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLES_PER_FRAME, WINDOW
 from syncnet_client.errors import MediaError, UsageError
 from syncnet_client.files import located, replacing
 from syncnet_client.media import open_media
+from syncnet_client.media.limits import ANY_METADATA
 from syncnet_client.scoring.curves import FULL_CONFIDENCE
 from syncnet_client.scoring.result import SyncResult, TrackResult
 
@@ -86,7 +87,7 @@ def write_overlay(clip: str | Path, result: SyncResult, path: Path) -> None:
 def _write(clip: str, result: SyncResult, path: Path) -> None:
     with ExitStack() as stack:
         media = stack.enter_context(open_media(clip))
-        sound = stack.enter_context(av.open(located(clip), metadata_errors="replace"))
+        sound = stack.enter_context(av.open(located(clip), **ANY_METADATA))
         writer = stack.enter_context(av.open(located(path), "w"))
         heard = sound.streams.best("audio")
         assert heard is not None  # open_media has found one

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from syncnet_client.files import located
-from syncnet_client.media.limits import decoder_options, demuxer_options
+from syncnet_client.media.limits import ANY_METADATA, decoder_options, demuxer_options
 
 __all__ = ["face_thumbnail"]
 
@@ -34,7 +34,7 @@ def face_thumbnail(clip: str, box: Sequence[float], time_s: float) -> bytes | No
         return None
     options = demuxer_options(clip, allow_playlists=False)
     try:
-        with av.open(located(clip), options=options, metadata_errors="replace") as container:
+        with av.open(located(clip), options=options, **ANY_METADATA) as container:
             stream = container.streams.video[0]
             stream.codec_context.options = decoder_options()
             container.seek(round(time_s * av.time_base), backward=True)
