@@ -277,6 +277,7 @@ def test_a_start_that_fails_is_tried_again() -> None:
 def test_nothing_stays_in_whatever_order_they_die(repository: Path, temporary: Path) -> None:
     """20 families under load: one to four members are killed in a random order."""
     source = random.Random(4)
+    of_others = set(Path("/dev/shm").glob("syncnet-server-*"))  # servers of other tests
     for _ in range(20):
         command = Command(repository)
         url = command.wait_until_serving()
@@ -300,7 +301,7 @@ def test_nothing_stays_in_whatever_order_they_die(repository: Path, temporary: P
     with Server(repository):
         assert len(list(temporary.iterdir())) == 1
     assert list(temporary.iterdir()) == []
-    assert list(Path("/dev/shm").glob("syncnet-server-*")) == []
+    assert set(Path("/dev/shm").glob("syncnet-server-*")) <= of_others
 
 
 @pytest.mark.server

@@ -27,8 +27,8 @@ __all__ = [
     "is_playlist",
 ]
 
-# Old files have titles in Latin-1, which nobody reads here. PyAV 19 takes them as they are and lacks
-# the argument; older releases refuse the whole file without it.
+# Old files have titles in Latin-1, which nobody reads here. PyAV 19 takes them as they are and
+# lacks the argument; older releases refuse the whole file without it.
 ANY_METADATA: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 )
