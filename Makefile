@@ -17,8 +17,9 @@ setup: $(VENV)/.server
 demo: $(VENV)/.server
 	$(BIN)/python samples/demo.py
 
+# Two files of tests at a time: each process has servers of its own.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-long: $(VENV)/.test
 	$(BIN)/python -m pytest -m long
