@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.processes import BenchmarkError
-from syncnet_client.extras import install_command
+from syncnet_programs.installs import install_command
 
 _LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d*", "libcudart.so.12": "libcudart-*.so.12*"}
 

@@ -100,6 +100,12 @@ def test_a_difference_in_length_is_a_warning_that_names_both(client: SyncNetClie
     )
 
 
+def test_a_difference_of_less_than_a_window_is_none(client: SyncNetClient):
+    samples = noise(96)[:-64]  # 4 ms less than 96 frames
+    assert client.score((written_frames(96, 7, 6), samples)).warnings == ()
+    assert client.score((written_frames(100, 7, 6), samples)).warnings != ()
+
+
 @pytest.mark.parametrize(("frames", "sound"), [(5, 40), (40, 5), (5, 5)])
 def test_too_short_a_clip_is_an_error_that_says_how_short(client, frames, sound):
     message = f"it has {frames} frames of video and {sound} of audio .* at least 6"

@@ -18,7 +18,9 @@ PROGRAMS = {
     "syncnet-export": ["build", "verify", "describe", "inspect", "fetch", "tensorrt"],
     "syncnet-train": ["synthesize", "prepare", "fit", "evaluate", "profile"],
 }
-COMMANDS = [(program, command) for program, commands in PROGRAMS.items() for command in commands]
+SINGLE = ["syncnet-server", "syncnet-gateway"]  # programs that are one command
+COMMANDS = [(program, (command,)) for program, commands in PROGRAMS.items() for command in commands]
+COMMANDS += [(program, ()) for program in SINGLE]
 
 
 def call(program: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -32,27 +34,29 @@ def call(program: str, *arguments: object, **environment: str) -> subprocess.Com
     )
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", [*PROGRAMS, *SINGLE])
 def test_a_program_tells_its_version_and_its_commands(program: str):
     assert call(program, "--version").stdout.startswith(f"{program} 0.")
     short, long = call(program, "-h"), call(program, "--help")
     assert (short.stdout, short.returncode) == (long.stdout, 0)
-    for command in PROGRAMS[program]:
+    for command in PROGRAMS.get(program, ()):
         assert f"\n  {command} " in short.stdout
+    assert "..." not in short.stdout.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize(("program", "command"), COMMANDS)
-def test_help_has_groups_and_examples(program: str, command: str):
-    done = call(program, command, "-h")
+def test_help_has_groups_and_examples(program: str, command: tuple[str, ...]):
+    done = call(program, *command, "-h")
     assert done.returncode == 0
-    assert done.stdout == call(program, command, "--help").stdout
+    assert done.stdout == call(program, *command, "--help").stdout
     titles = [line for line in done.stdout.splitlines() if line and line[0] not in " U"]
     assert titles[-2:] == ["General:", "Examples:"]
     for option in ("-q, --quiet", "-v, --verbose", "-h, --help"):
         assert option in done.stdout
     examples = done.stdout.partition("Examples:\n")[2].splitlines()
     assert examples
-    assert all(line.startswith(f"  {program} {command}") for line in examples)
+    begin = " ".join(["", "", program, *command])
+    assert all(line.startswith(begin) for line in examples)
 
 
 @pytest.mark.parametrize("command", ["score", "align", "watch", "calibrate"])
@@ -108,11 +112,11 @@ def test_a_wrong_command_line_is_one_line(program: str, arguments: list[str]):
 
 
 @pytest.mark.parametrize(("program", "command"), COMMANDS)
-def test_a_wrong_option_is_one_line_that_names_the_help(program: str, command: str):
-    done = call(program, command, "--bogus")
+def test_a_wrong_option_is_one_line_that_names_the_help(program: str, command: tuple[str, ...]):
+    done = call(program, *command, "--bogus")
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2
-    assert f"{program} {command} -h" in line
+    assert " ".join([program, *command, "-h"]) in line
 
 
 def test_quiet_and_verbose(tmp_path: Path):
@@ -207,7 +211,7 @@ def test_no_file_is_replaced_unasked_and_no_input_at_all(tmp_path: Path, option:
                     (tmp_path / "x").mkdir(exist_ok=True)
                     done = run("score", clip, option, out, *flags, *url)
                     assert done.returncode == 2
-                    assert "is the clip itself" in done.stderr
+                    assert "is one of the inputs" in done.stderr
             assert clip.read_bytes() == before
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from syncnet_client.extras import install_command
+from syncnet_programs.installs import install_command
 from syncnet_server.requirements import INSTALL
 
 ROOT = Path(__file__).parents[1]

@@ -62,7 +62,7 @@ def align(
 
     Args:
         clip: the file to put in sync.
-        output: the file to write, MP4, MOV, MKV or WebM by its suffix; may be ``clip`` itself.
+        output: the file to write, MP4, MOV, MKV or WebM by its suffix.
         score: measures a file and gives the result the name that is its second argument.
         force: write although the measurement before cannot be trusted or lies within the error of
             the weights, or the one after differs.

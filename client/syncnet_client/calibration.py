@@ -6,7 +6,7 @@ and scored by the server's own models.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,16 @@ from syncnet_client.scoring.options import ScoreOptions
 from syncnet_client.transport.base import ChunkAnswer
 from syncnet_client.transport.grpc import GrpcTransport
 
-__all__ = ["Calibration", "Embedded", "Pair", "Separation", "calibrate", "embed", "separate"]
+__all__ = [
+    "Calibration",
+    "Embedded",
+    "Pair",
+    "Separation",
+    "calibrate",
+    "embed",
+    "require_several",
+    "separate",
+]
 
 STATISTICS = ("agreement", "confidence")
 
@@ -168,6 +177,16 @@ def embed(clip: str | Path, transport: GrpcTransport, options: ScoreOptions) -> 
     )
 
 
+def require_several(clips: Sized) -> None:
+    """Make sure that there is another clip for each.
+
+    Raises:
+        UsageError: there are fewer than two.
+    """
+    if len(clips) < 2:
+        raise UsageError("calibrate needs at least two clips that can be scored")
+
+
 def calibrate(
     clips: dict[str, Embedded],
     transport: GrpcTransport,
@@ -193,8 +212,7 @@ def calibrate(
         UsageError: there are fewer than two clips.
         ServerError: the server cannot score.
     """
-    if len(clips) < 2:
-        raise UsageError("calibrate needs at least two clips that can be scored")
+    require_several(clips)
     random = np.random.default_rng(seed)
     names = list(clips)
     pairs = []

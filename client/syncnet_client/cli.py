@@ -12,11 +12,11 @@ import os
 from syncnet_client.commands.align import align
 from syncnet_client.commands.calibrate import calibrate
 from syncnet_client.commands.fetch import fetch
-from syncnet_client.commands.program import Program
 from syncnet_client.commands.report import report
 from syncnet_client.commands.score import score
 from syncnet_client.commands.watch import watch
 from syncnet_client.errors import SyncNetError, UsageError
+from syncnet_programs.program import Program
 
 __all__ = ["PROGRAM", "main"]
 

@@ -1,19 +1,14 @@
-"""Import what only some users need, and name the command that installs what is missing.
-
-This package is on no index, so the command names the packages themselves, as this package's own
-metadata has them.
-"""
+"""Import what only some users need, and name the command that installs what is missing."""
 
 from __future__ import annotations
 
 import importlib
-import re
-from importlib.metadata import requires
 from typing import Any
 
 from syncnet_client.errors import SyncNetError
+from syncnet_programs.installs import install_command
 
-__all__ = ["install_command", "require"]
+__all__ = ["require"]
 
 
 def require(module: str, *, extra: str) -> Any:
@@ -28,10 +23,3 @@ def require(module: str, *, extra: str) -> Any:
         raise SyncNetError(
             f"this needs {module.split('.')[0]}: {install_command(extra)}"
         ) from error
-
-
-def install_command(extra: str) -> str:
-    """Return the command that installs what the extra ``extra`` of this package does."""
-    wanted = re.compile(rf"\s*([^;]+);.*\bextra == '{extra}'")
-    found = filter(None, map(wanted.match, requires("syncnet-triton") or ()))
-    return " ".join(["pip install", *(f"'{each[1].strip()}'" for each in found)])

@@ -27,13 +27,16 @@ def check_target(target: Path, inputs: Iterable[str | Path], *, overwrite: bool)
         overwrite: whether another file may be replaced.
 
     Raises:
-        UsageError: it is one of the inputs, or exists and is to be kept.
+        UsageError: there is no such folder, or it is one of the inputs, or exists and is to be
+            kept.
     """
+    if not target.parent.is_dir():
+        raise UsageError(f"cannot write {target}: there is no folder {target.parent}")
     if not target.exists():
         return
     for path in map(Path, inputs):
         if path.exists() and path.samefile(target):
-            raise UsageError(f"{target} is the clip itself: choose another name")
+            raise UsageError(f"{target} is one of the inputs: choose another name")
     if not overwrite:
         raise UsageError(f"{target} exists already; pass --overwrite to replace it")
 

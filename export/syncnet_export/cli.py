@@ -13,9 +13,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress
 
-from syncnet_client.commands.program import Program
-from syncnet_client.commands.terminal import progress_console
 from syncnet_export.errors import ExportError, VerificationError
+from syncnet_programs.program import Program
+from syncnet_programs.terminal import progress_console
 
 if TYPE_CHECKING:
     from syncnet_export.verify import Report

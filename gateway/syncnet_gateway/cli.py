@@ -6,52 +6,41 @@ import dataclasses
 import os
 import signal
 import socket
-import sys
 from contextlib import ExitStack
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from syncnet_client.commands.connection import Connection, connection
-from syncnet_client.commands.groups import takes
 from syncnet_client.errors import SyncNetError, UsageError
-from syncnet_gateway.local import local_triton
-from syncnet_gateway.serving import run
 from syncnet_gateway.settings import Limits, Settings
+from syncnet_programs.groups import takes
+from syncnet_programs.program import Program
+from syncnet_programs.terminal import note
 
-__all__ = ["app", "main"]
+__all__ = ["PROGRAM", "TOKEN_VARIABLE", "main"]
 
-PROGRAM = "syncnet-gateway"
 TOKEN_VARIABLE = "SYNCNET_GATEWAY_TOKEN"
 _DEFAULT = Limits()
 
-app = typer.Typer(
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_address = partial(typer.Option, rich_help_panel="Address")
+_access = partial(typer.Option, rich_help_panel="Access")
+_limit = partial(typer.Option, rich_help_panel="Limits")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"{PROGRAM} {version('syncnet-triton')}")
-        raise typer.Exit
-
-
-@app.command(epilog="Example: syncnet-gateway --local --port 8080")
 @takes(triton=connection)
 def serve(
     *,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, _address(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0: a free one.")
+        int, _address(min=0, max=65535, metavar="N", help="Port to listen on; 0: a free one.")
     ] = 8080,
     triton: Connection,
     token_file: Annotated[
         Path | None,
-        typer.Option(
+        _access(
             exists=True,
             dir_okay=False,
             metavar="FILE",
@@ -61,35 +50,35 @@ def serve(
     ] = None,
     cors_origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="Let pages of this origin call; may be repeated."),
+        _access(metavar="URL", help="Let pages of this origin call; may be repeated."),
     ] = None,
     max_size: Annotated[
-        float, typer.Option(metavar="MB", min=0.001, help="Largest upload.")
+        float, _limit(metavar="MB", min=0.001, help="Largest upload.")
     ] = _DEFAULT.max_bytes / 1e6,
     max_duration: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.24, help="Longest clip.")
+        float, _limit(metavar="SECONDS", min=0.24, help="Longest clip.")
     ] = _DEFAULT.max_duration_s,
     max_pixels: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Largest picture, width times height.")
+        int, _limit(metavar="N", min=1, help="Largest picture, width times height.")
     ] = _DEFAULT.max_pixels,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Clips in work at once.")
+        int, _limit("--jobs", "-j", min=1, metavar="N", help="Clips in work at once.")
     ] = _DEFAULT.jobs,
     waiting: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Clips that may wait for that.")
+        int, _limit(min=0, metavar="N", help="Clips that may wait for that.")
     ] = _DEFAULT.waiting,
     upload_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, help="Longest time for an upload.")
+        float, _limit(metavar="SECONDS", min=0.1, help="Longest time for an upload.")
     ] = _DEFAULT.upload_timeout_s,
     job_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, help="Longest time for a clip in work.")
+        float, _limit(metavar="SECONDS", min=0.1, help="Longest time for a clip in work.")
     ] = _DEFAULT.job_timeout_s,
     memory: Annotated[
-        float, typer.Option(metavar="GB", min=0.25, help="Memory for a clip in work.")
+        float, _limit(metavar="GB", min=0.25, help="Memory for a clip in work.")
     ] = _DEFAULT.memory_bytes / (1 << 30),
     work_folder: Annotated[
         Path | None,
-        typer.Option(
+        _limit(
             exists=True,
             file_okay=False,
             metavar="FOLDER",
@@ -98,19 +87,16 @@ def serve(
     ] = None,
     exit_timeout: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=0, help="How long jobs may go on when told to stop."),
+        _limit(metavar="SECONDS", min=0, help="How long jobs may go on when told to stop."),
     ] = 30.0,
-    _version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
-        ),
-    ] = False,
 ) -> None:
     """Serve HTTP: clips come in, results go out, and at / there is a page for people.
 
     Stops at Ctrl-C or SIGTERM, when the clips in work are done or --exit-timeout is over.
     """
+    from syncnet_gateway.local import local_triton
+    from syncnet_gateway.serving import run
+
     settings = Settings(
         grpc=triton.options,
         limits=Limits(
@@ -131,15 +117,15 @@ def serve(
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(host, port))
         if settings.token is None and listener.getsockname()[0] not in ("127.0.0.1", "::1"):
-            _say(f"warning: anyone who reaches {host} can use this; see --token-file")
+            note(f"warning: anyone who reaches {host} can use this; see --token-file")
         try:
             if triton.url is None:
-                _say("starting Triton ...")
+                note("starting Triton ...")
             url = triton.url or stack.enter_context(local_triton())
             run(dataclasses.replace(settings, url=url), listener, exit_timeout)
         except KeyboardInterrupt:
             pass
-        _say("stopped")
+        note("stopped")
 
 
 def _interrupt(_signum: int, _frame: object) -> None:
@@ -167,18 +153,22 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _say(message: str) -> None:
-    print(f"{PROGRAM}: {message}", file=sys.stderr, flush=True)
+PROGRAM = Program(
+    "syncnet-gateway",
+    failures=(SyncNetError,),
+    usage=(UsageError,),
+    extra="gateway",
+)
+PROGRAM.only(
+    serve,
+    examples=[
+        "syncnet-gateway --local --port 8080",
+        "syncnet-gateway --url triton.example:8001 --host 0.0.0.0 --token-file token",
+    ],
+)
 
 
 def main() -> int:
     """Run the command line; return its exit status."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    try:
-        app(prog_name=PROGRAM)
-    except SystemExit as done:
-        return done.code if isinstance(done.code, int) else 0
-    except SyncNetError as error:
-        _say(" ".join(str(error).split()))
-        return 2 if isinstance(error, UsageError) else 1
-    return 0
+    return PROGRAM.run()

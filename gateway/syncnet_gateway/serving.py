@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 from types import FrameType
 
 import uvicorn
@@ -12,6 +11,7 @@ import uvicorn
 from syncnet_gateway.app import create_app
 from syncnet_gateway.jobs import Jobs
 from syncnet_gateway.settings import Settings
+from syncnet_programs.terminal import note
 
 __all__ = ["run"]
 
@@ -60,9 +60,5 @@ def run(settings: Settings, listener: socket.socket, exit_timeout_s: float) -> N
     )
     host, port = listener.getsockname()[:2]
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    print(
-        f"syncnet-gateway: serving on http://{place}, Triton at {settings.url}; Ctrl-C stops",
-        file=sys.stderr,
-        flush=True,
-    )
+    note(f"serving on http://{place}, Triton at {settings.url}; Ctrl-C stops")
     _HttpServer(config, application.state.jobs, exit_timeout_s).run(sockets=[listener])

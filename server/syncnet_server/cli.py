@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from syncnet_programs.program import GENERAL, Program
 from syncnet_server.errors import ServingError
 from syncnet_server.log import LogFollower, is_problem, say
 from syncnet_server.processor import has_amx
@@ -20,122 +23,118 @@ from syncnet_server.restarts import RestartPolicy, keep_running
 from syncnet_server.security import Tls
 from syncnet_server.server import Server
 
-_PROGRAM = "syncnet-server"
+__all__ = ["PROGRAM", "main", "serve"]
+
 _POLL_S = 0.5
 _SHARED_MEMORY_WANTED_BYTES = 256 << 20
 
-_PORT = {"min": 0, "max": 65_535, "metavar": "PORT"}
-
-# Without Rich's markup typer answers a usage error in plain lines and starts faster.
-app = typer.Typer(add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        print(f"{_PROGRAM} {version('syncnet-triton')}")
-        raise typer.Exit
+_models = partial(typer.Option, rich_help_panel="Models")
+_address = partial(typer.Option, rich_help_panel="Addresses")
+_port = partial(_address, min=0, max=65_535, metavar="PORT")
+_security = partial(typer.Option, rich_help_panel="Security")
+_life = partial(typer.Option, rich_help_panel="Start and end", metavar="SECONDS")
+_log = partial(typer.Option, rich_help_panel="Log")
 
 
-@app.command(context_settings={"help_option_names": ["-h", "--help"]})
 def serve(
+    triton_options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TRITON_OPTION", help="After --, options for tritonserver itself."),
+    ] = None,
     model_repository: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder to serve; ./model_repository or else the installed one if not given."
+        _models(
+            metavar="FOLDER",
+            help="What to serve; ./model_repository or else the installed one if not given.",
         ),
     ] = None,
     profile: Annotated[
-        str, typer.Option(help="Serve configs/NAME.pbtxt of the models that have one.")
+        str, _models(metavar="NAME", help="Serve configs/NAME.pbtxt of the models that have one.")
     ] = "default",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, _address(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     http_host: Annotated[
         str | None,
-        typer.Option(help="The same for HTTP; if not given as --host, but 127.0.0.1 with TLS."),
+        _address(
+            metavar="HOST",
+            help="The same for HTTP; if not given as --host, but 127.0.0.1 with TLS.",
+        ),
     ] = None,
-    grpc_port: Annotated[int, typer.Option(help="Port of gRPC; 0 for a free one.", **_PORT)] = 8001,
-    http_port: Annotated[int, typer.Option(help="Port of HTTP; 0 for a free one.", **_PORT)] = 8000,
-    metrics_port: Annotated[
-        int, typer.Option(help="Port of the Prometheus metrics; 0 for a free one.", **_PORT)
-    ] = 8002,
-    startup_timeout: Annotated[
-        float, typer.Option(help="Seconds to wait for the models to be ready.")
-    ] = 180.0,
-    exit_timeout: Annotated[
-        int, typer.Option(help="Seconds that requests in flight have when the server stops.")
-    ] = 30,
+    grpc_port: Annotated[int, _port(help="Of gRPC; 0 for a free one.")] = 8001,
+    http_port: Annotated[int, _port(help="Of HTTP; 0 for a free one.")] = 8000,
+    metrics_port: Annotated[int, _port(help="Of the Prometheus metrics; 0 for a free one.")] = 8002,
     tls_cert: Annotated[
-        Path | None, typer.Option(help="Encrypt gRPC with this certificate (PEM).")
+        Path | None, _security(metavar="FILE", help="Encrypt gRPC with this certificate (PEM).")
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="The certificate's private key.")] = None,
+    tls_key: Annotated[
+        Path | None, _security(metavar="FILE", help="The certificate's private key.")
+    ] = None,
     tls_client_ca: Annotated[
         Path | None,
-        typer.Option(help="Serve only clients whose certificate one of these has signed."),
+        _security(
+            metavar="FILE", help="Serve only clients whose certificate one of these has signed."
+        ),
     ] = None,
     admin_key: Annotated[
         str | None,
-        typer.Option(
+        _security(
+            metavar="KEY",
             envvar="SYNCNET_ADMIN_KEY",
             help="What administrative calls must show; see docs/security.md.",
         ),
     ] = None,
     http_inference: Annotated[
         bool,
-        typer.Option(
+        _security(
             "--http-inference",
             help="Leave inference over HTTP open; one hostile request then ends the server, unless "
             "a balancer bounds size and depth of JSON.",
         ),
     ] = False,
+    startup_timeout: Annotated[
+        float, _life(help="How long to wait for the models to be ready.")
+    ] = 180.0,
+    exit_timeout: Annotated[
+        int, _life(help="How long requests in flight have when the server stops.")
+    ] = 30,
     restart: Annotated[
-        bool, typer.Option(help="Start tritonserver again when it ends by itself.")
+        bool, _life(metavar=None, help="Start tritonserver again when it ends by itself.")
     ] = True,
     max_restarts: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Give up at more restarts than this ...")
+        int, _life(min=1, metavar="N", help="Give up at more restarts than this ...")
     ] = 20,
-    restart_window: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="... in so many seconds.")
-    ] = 600.0,
+    restart_window: Annotated[float, _life(min=1, help="... in so many seconds.")] = 600.0,
     trace: Annotated[
         list[str] | None,
-        typer.Option(
+        _log(
             metavar="SETTING",
             help="A setting of Triton's tracing, as for --trace-config. Can be repeated.",
         ),
     ] = None,
-    log_file: Annotated[Path | None, typer.Option(help="Append Triton's log to this file.")] = None,
+    log_file: Annotated[
+        Path | None, _log(metavar="FILE", help="Append Triton's log to this file.")
+    ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Show errors only.", rich_help_panel=GENERAL),
+    ] = False,
     verbose: Annotated[
         int,
         typer.Option(
             "--verbose",
             "-v",
             count=True,
+            show_default=False,
             help="Show Triton's log, not only warnings and errors; twice: also each request.",
+            rich_help_panel=GENERAL,
         ),
     ] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")] = False,
-    _version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-    triton_options: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[-- OPTIONS]", help="Options for tritonserver itself."),
-    ] = None,
 ) -> None:
     """Serve the models with tritonserver: the one on PATH, else the one installed with pip.
 
     Stops at Ctrl-C or SIGTERM, after the requests in flight.
-
-    Example: syncnet-server --profile int8 --grpc-port 8001
     """
     if (tls_cert is None) != (tls_key is None) or (tls_client_ca and not tls_cert):
         raise typer.BadParameter("--tls-cert and --tls-key go together; --tls-client-ca needs both")
-    if quiet and verbose:
-        raise typer.BadParameter("--quiet and --verbose exclude each other")
     server = Server(
         model_repository,
         profile,
@@ -166,17 +165,26 @@ def serve(
                     f"metrics {server.metrics_url}; Ctrl-C stops"
                 )
             keep_running(server, policy, lambda running: _follow(running, level, restarts=restart))
-    except ServingError as error:
-        say(f"{_PROGRAM}: {error}")
-        raise typer.Exit(1) from error
     except KeyboardInterrupt:
         if not quiet:
             say("stopped")
 
 
+PROGRAM = Program("syncnet-server", failures=(ServingError,))
+PROGRAM.only(
+    serve,
+    examples=[
+        "syncnet-server",
+        "syncnet-server --profile int8 --grpc-port 9001",
+        "syncnet-server --host 0.0.0.0 --tls-cert server.pem --tls-key server.key",
+        "syncnet-server -- --pinned-memory-pool-byte-size=0",
+    ],
+)
+
+
 def main() -> None:
-    """Run the command line."""
-    app(prog_name=_PROGRAM)
+    """Run the command line and exit with its status."""
+    sys.exit(PROGRAM.run())
 
 
 def _interrupt(_signum: int, _frame: object) -> None:

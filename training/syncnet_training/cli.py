@@ -2,9 +2,9 @@
 
 import sys
 
-from syncnet_client.commands.program import Program
 from syncnet_client.errors import SyncNetError
 from syncnet_export.errors import ExportError
+from syncnet_programs.program import Program
 from syncnet_training.commands.evaluate import evaluate
 from syncnet_training.commands.fit import fit
 from syncnet_training.commands.prepare import prepare

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncnet_client.commands.connection import Connection, connection
-from syncnet_client.commands.groups import takes
 from syncnet_client.commands.options import options_of
 from syncnet_client.scoring.options import ScoreOptions
+from syncnet_programs.groups import takes
 
 if TYPE_CHECKING:
     from syncnet_client.align import Alignment
@@ -48,7 +48,9 @@ def align(
     """
     from syncnet_client.align import align as align_clip
     from syncnet_client.commands.meter import ClipMeter
+    from syncnet_client.media.remux import check_output
 
+    check_output(clip, out, overwrite=overwrite)  # before a server is started for it
     with server.open() as client:
 
         def score(path: Path, name: str) -> SyncResult:

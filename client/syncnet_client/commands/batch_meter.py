@@ -17,7 +17,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from syncnet_client.batch.threads import Tally
-from syncnet_client.commands.terminal import progress_console
+from syncnet_programs.terminal import progress_console
 
 __all__ = ["BatchMeter"]
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncnet_client.commands.connection import Connection, connection
-from syncnet_client.commands.groups import takes
 from syncnet_client.commands.options import options_of
-from syncnet_client.commands.program import one_line, stopping
-from syncnet_client.commands.terminal import note
 from syncnet_client.errors import MediaError, NoFaceError
+from syncnet_client.files import check_target
 from syncnet_client.scoring.options import ScoreOptions
+from syncnet_programs.groups import takes
+from syncnet_programs.program import one_line, stopping
+from syncnet_programs.terminal import note
 
 if TYPE_CHECKING:
     from syncnet_client.calibration import Calibration
@@ -42,6 +43,9 @@ def calibrate(
         Path | None,
         typer.Option(metavar="FILE", help="Draw what is accepted (.png, .pdf or .svg)."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file of --plot.")
+    ] = False,
     how: ScoreOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     server: Connection,
@@ -51,15 +55,17 @@ def calibrate(
     A clip that cannot be scored is left out, and named; the exit status is then 1.
     """
     from syncnet_client.batch.inputs import expand
-    from syncnet_client.calibration import Embedded, embed
+    from syncnet_client.calibration import Embedded, embed, require_several
     from syncnet_client.calibration import calibrate as calibrate_clips
+    from syncnet_client.media.sources import missing
     from syncnet_client.render.calibration import plot_calibration
     from syncnet_client.render.plot import check_plot
     from syncnet_client.transport.grpc import GrpcTransport
 
+    names = expand(clips)
     if plot is not None:
         check_plot(plot)
-    names = expand(clips)
+        check_target(plot, names, overwrite=overwrite)
     embedded: dict[str, Embedded] = {}
 
     def read(name: str, transport: GrpcTransport) -> None:
@@ -68,11 +74,18 @@ def calibrate(
         except (MediaError, NoFaceError) as error:
             print(one_line("syncnet-client", error), file=sys.stderr)
 
+    there = []
+    for name in names:
+        if error := missing(name):
+            print(one_line("syncnet-client", error), file=sys.stderr)
+        else:
+            there.append(name)
+    require_several(there)  # before a server is started for them
     with server.reach() as url, stopping(lambda: f"{len(embedded)} of {len(names)} clips read"):
         transport = GrpcTransport(url, server.options)
         try:
             transport.check_ready()
-            for name in names:
+            for name in there:
                 read(name, transport)
             note(f"{len(embedded)} of {len(names)} clips read")
             result = calibrate_clips(

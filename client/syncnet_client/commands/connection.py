@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncnet_client.commands.terminal import note
 from syncnet_client.defaults import DEFAULT_IN_FLIGHT, DEFAULT_TIMEOUT_S, DEFAULT_URL
 from syncnet_client.errors import ServerUnavailableError, UsageError
 from syncnet_client.waiting import interrupts_between_waits
+from syncnet_programs.terminal import note
 
 if TYPE_CHECKING:
     from syncnet_client.client import SyncNetClient

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from syncnet_client.commands.program import one_line
+from syncnet_programs.program import one_line
 
 __all__ = ["DOES_NOT_PASS", "Gate", "gate", "report_failures"]
 

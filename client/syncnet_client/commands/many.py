@@ -13,16 +13,20 @@ from syncnet_client.batch.processes import ClipProcesses
 from syncnet_client.batch.threads import Tally, score_clips
 from syncnet_client.client import SyncNetClient
 from syncnet_client.commands.batch_meter import BatchMeter
+from syncnet_client.commands.connection import Connection
 from syncnet_client.commands.gate import DOES_NOT_PASS, Gate, report_failures
-from syncnet_client.commands.program import one_line, stopping
-from syncnet_client.commands.terminal import note
+from syncnet_client.errors import MediaError
+from syncnet_client.media.sources import missing
 from syncnet_client.records.base import Output
 from syncnet_client.records.open import open_output
 from syncnet_client.records.record import Record
+from syncnet_client.scoring.clip import Progress
 from syncnet_client.scoring.options import ScoreOptions
+from syncnet_client.scoring.result import SyncResult
 from syncnet_client.scoring.verdict import headline
-from syncnet_client.transport.grpc import GrpcOptions
 from syncnet_client.waiting import interrupts_between_waits
+from syncnet_programs.program import one_line, stopping
+from syncnet_programs.terminal import note
 
 __all__ = ["Engine", "local_engine", "score_many"]
 
@@ -42,15 +46,17 @@ class Engine(Protocol):
 
 
 def local_engine(
-    url: str,
-    connection: GrpcOptions,
+    server: Connection,
     clips: list[str],
     how: ScoreOptions,
     *,
     jobs: int,
     memory_mb: int,
 ) -> Engine:
-    """Several clips at once on this machine, each in a process of its own."""
+    """Several clips at once on this machine, each in a process of its own.
+
+    A local server is started only if there is a clip for it.
+    """
 
     def engine(
         emit: Callable[[Record], None],
@@ -58,15 +64,24 @@ def local_engine(
         done: Collection[str],
         on_start: Callable[[Tally], None],
     ) -> Tally:
-        with SyncNetClient(url, options=connection) as client:
-            client.check_ready()
-        score = ClipProcesses(url, connection, how, memory_mb=memory_mb)
-        with contextlib.closing(score), interrupts_between_waits():
-            return score_clips(
-                clips, score, emit, jobs=jobs, done=done, on_start=on_start, abandon=score.close
-            )
+        waiting = [clip for clip in clips if clip not in done]
+        if all(map(missing, waiting)):
+            return score_clips(clips, _fail, emit, done=done, on_start=on_start)
+        with server.reach() as url:
+            with SyncNetClient(url, options=server.options) as client:
+                client.check_ready()
+            score = ClipProcesses(url, server.options, how, memory_mb=memory_mb)
+            with contextlib.closing(score), interrupts_between_waits():
+                return score_clips(
+                    clips, score, emit, jobs=jobs, done=done, on_start=on_start, abandon=score.close
+                )
 
     return engine
+
+
+def _fail(clip: str, _progress: Callable[[Progress], None]) -> SyncResult:
+    """Score a clip that is not there."""
+    raise missing(clip) or MediaError(f"{clip} has just appeared: try again")
 
 
 def score_many(

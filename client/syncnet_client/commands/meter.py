@@ -7,9 +7,9 @@ from types import TracebackType
 
 from rich.status import Status
 
-from syncnet_client.commands.terminal import progress_console
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_client.scoring.clip import Progress
+from syncnet_programs.terminal import progress_console
 
 __all__ = ["ClipMeter"]
 

@@ -22,7 +22,7 @@ def options_of(options: type[T], *, without: Collection[str] = ()) -> Callable[.
     """Give a function whose parameters are the command-line options of ``options``.
 
     It returns an instance of ``options``, and raises a ``UsageError`` for a value that cannot be
-    meant.
+    meant, or a detector that is not here.
 
     Args:
         options: the class.
@@ -35,7 +35,11 @@ def options_of(options: type[T], *, without: Collection[str] = ()) -> Callable[.
         for name, flag in flags.items():
             if flag.parse is not None and isinstance(values[name], str):
                 values[name] = flag.parse(values[name])
-        return options(**values)
+        made = options(**values)
+        from syncnet_client.faces import make_cropper  # OpenCV takes its time to load
+
+        make_cropper(made.crop, detector=made.detector, yunet=made.yunet)
+        return made
 
     make.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [_parameter(each) for each in offered], return_annotation=options

@@ -37,7 +37,7 @@ def report(
     from syncnet_client.records.read import read_rows
     from syncnet_client.render.report import check_report, write_report
 
-    check_report(output, overwrite=overwrite)
+    check_report(output, [results], overwrite=overwrite)
     rows = read_rows(results)
     write_report(
         rows, output, title=title or results.name, thumbnails=thumbnails, overwrite=overwrite

@@ -11,13 +11,13 @@ import typer
 
 from syncnet_client.commands.connection import Connection, connection
 from syncnet_client.commands.gate import DOES_NOT_PASS, Gate, gate, report_failures
-from syncnet_client.commands.groups import takes
 from syncnet_client.commands.options import options_of
-from syncnet_client.commands.program import stopping
 from syncnet_client.defaults import DEFAULT_CLIP_MEMORY_MB, DEFAULT_JOBS, MIN_CLIP_MEMORY_MB
-from syncnet_client.errors import MediaError, UsageError
+from syncnet_client.errors import UsageError
 from syncnet_client.files import check_target
 from syncnet_client.scoring.options import ScoreOptions
+from syncnet_programs.groups import takes
+from syncnet_programs.program import stopping
 
 if TYPE_CHECKING:
     from syncnet_client.client import SyncNetClient
@@ -103,7 +103,7 @@ def score(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files of --plot and --overlay.")
+        bool, typer.Option("--overwrite", help="Replace files of --plot, --overlay and --report.")
     ] = False,
     gate: Gate,
     server: Connection,
@@ -115,6 +115,7 @@ def score(
     """
     from syncnet_client.batch.inputs import expand
     from syncnet_client.commands.many import local_engine, score_many
+    from syncnet_client.media.sources import missing
 
     names = expand(clips)
     single = names == clips and len(names) == 1 and output is None and engine is EngineName.LOCAL
@@ -125,7 +126,7 @@ def score(
 
         if output is None:
             raise UsageError("--report shows the records of --output: name both")
-        check_report(report)
+        check_report(report, names, overwrite=overwrite)
     if engine is EngineName.RAY:
         from syncnet_client.commands.ray import score_many_on_ray
 
@@ -142,44 +143,33 @@ def score(
             as_json=as_json,
             gate=gate,
         )
-        _write_report(output, report)
+        _write_report(output, report, overwrite=overwrite)
         raise typer.Exit(status)
+    if how.audio is not None and (error := missing(str(how.audio))):
+        raise error
     if single:
         _check_targets(names[0], plot, overlay, overwrite=overwrite)
-        if (
-            server.url is None
-            and names[0] != "-"
-            and "://" not in names[0]
-            and not Path(names[0]).exists()
-        ):
-            raise MediaError(f"{names[0]}: no such file")  # before a server is started for it
+        if error := missing(names[0]):
+            raise error  # before a server is started for it
         with server.open() as client:
             result = _score_one(client, names[0], how, as_json, plot, overlay)
         if why := gate.failure(result.to_dict()):
             report_failures({names[0]: why})
             raise typer.Exit(DOES_NOT_PASS)
         return
-    with server.reach() as url:
-        clips_here = local_engine(
-            url,
-            server.options,
-            names,
-            how,
-            jobs=jobs or DEFAULT_JOBS,
-            memory_mb=memory,
-        )
-        status = score_many(clips_here, output=output, as_json=as_json, gate=gate)
-    _write_report(output, report)
+    clips_here = local_engine(server, names, how, jobs=jobs or DEFAULT_JOBS, memory_mb=memory)
+    status = score_many(clips_here, output=output, as_json=as_json, gate=gate)
+    _write_report(output, report, overwrite=overwrite)
     raise typer.Exit(status)
 
 
-def _write_report(output: Path | None, report: Path | None) -> None:
+def _write_report(output: Path | None, report: Path | None, *, overwrite: bool) -> None:
     if output is None or report is None:
         return
     from syncnet_client.records.read import read_rows
     from syncnet_client.render.report import write_report
 
-    write_report(read_rows(output), report, title=output.name)
+    write_report(read_rows(output), report, title=output.name, overwrite=overwrite)
 
 
 def _check_targets(clip: str, plot: Path | None, overlay: Path | None, *, overwrite: bool) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncnet_client.commands.connection import Connection, connection
-from syncnet_client.commands.groups import takes
 from syncnet_client.commands.options import options_of
 from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S
 from syncnet_client.scoring.options import WatchOptions
 from syncnet_client.scoring.verdict import headline
+from syncnet_programs.groups import takes
 
 if TYPE_CHECKING:
     from syncnet_client.scoring.live import Update
@@ -49,6 +49,10 @@ def watch(
 
     A file that is complete is played as if it were live.
     """
+    from syncnet_client.media.sources import missing
+
+    if error := missing(source):
+        raise error  # before a server is started for it
     with server.open() as client:
         updates = client.watch(
             source,

@@ -71,8 +71,6 @@ def check_output(source: Path, target: Path, *, overwrite: bool) -> None:
         reason = "AVI keeps no time stamps" if target.suffix.lower() == ".avi" else "unknown suffix"
         raise UsageError(f"cannot write {target}: {reason}; choose {', '.join(FORMATS)}")
     check_target(target, [source], overwrite=overwrite)
-    if not target.parent.is_dir():
-        raise UsageError(f"cannot write {target}: there is no folder {target.parent}")
 
 
 def shift_audio(source: Path, target: Path, shift: Fraction) -> Moves:

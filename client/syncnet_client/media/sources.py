@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["Opened", "OpenedOne", "StreamingFile", "open_one", "open_source"]
+__all__ = ["Opened", "OpenedOne", "StreamingFile", "missing", "open_one", "open_source"]
 
 STANDARD_INPUT = "-"
+_NO_FILE = "{}: no such file"
 POLL_SECONDS = 0.1
 # How much of a live source FFmpeg looks at to learn what it holds; its own 5 s is long to wait.
 # RTSP over UDP loses packets on busy networks.
@@ -225,6 +226,13 @@ def _open_container(
     return container, streaming, below
 
 
+def missing(source: str) -> MediaError | None:
+    """What opening a file will raise that is not there; None for what may be opened."""
+    if "://" in source or source == STANDARD_INPUT or Path(source).exists():
+        return None
+    return MediaError(_NO_FILE.format(source))
+
+
 def _is_pipe(source: str) -> bool:
     return source == STANDARD_INPUT or Path(source).is_fifo()
 
@@ -233,7 +241,7 @@ def _reason(source: str, error: Exception) -> str:
     code = getattr(error, "errno", None)
     if "://" not in source and source != STANDARD_INPUT:
         if code == errno.ENOENT:
-            return f"{source}: no such file"
+            return _NO_FILE.format(source)
         if Path(source).is_dir():
             return f"{source} is a folder, not a media file"
         if Path(source).is_file() and Path(source).stat().st_size == 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from syncnet_client.contract import FRAME_MS, FRAMES_PER_SECOND
 from syncnet_client.defaults import DEFAULT_MIN_AGREEMENT
 from syncnet_client.errors import SyncNetError, UsageError
-from syncnet_client.files import replacing
+from syncnet_client.files import check_target, replacing
 from syncnet_client.render.thumbnails import face_thumbnail
 
 __all__ = ["check_report", "write_report"]
@@ -32,18 +32,16 @@ SHOWN = ("clip", "error", "error_type", "offset_frames", "offset_ms", "offset_lo
 COMMON = ("protocol", "weights", "detector", "model_versions", "vshift")
 
 
-def check_report(path: Path, *, overwrite: bool = False) -> None:
+def check_report(path: Path, inputs: Iterable[str | Path] = (), *, overwrite: bool = False) -> None:
     """Find out before any work whether a report can be written to ``path``.
 
     Raises:
-        UsageError: the suffix is not .html, the folder does not exist, or the file does.
+        UsageError: the suffix is not .html, the folder does not exist, or the file does, or is one
+            of the inputs.
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"cannot write {path}: a report is an .html file")
-    if not path.parent.is_dir():
-        raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already; pass --overwrite to replace it")
+    check_target(path, inputs, overwrite=overwrite)
 
 
 def write_report(

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from syncnet_client.commands.connection import Connection, connection
-from syncnet_client.commands.groups import takes
 from syncnet_client.commands.options import options_of
 from syncnet_client.defaults import DEFAULT_JOBS
 from syncnet_client.scoring.options import ScoreOptions
+from syncnet_programs.groups import takes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -20,17 +20,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from syncnet_client.commands.groups import parameters_of
-from syncnet_client.commands.terminal import Verbosity, prepare_streams, set_verbosity, verbosity
-from syncnet_client.extras import install_command
+from syncnet_programs.groups import parameters_of
+from syncnet_programs.installs import install_command
+from syncnet_programs.terminal import Verbosity, prepare_streams, set_verbosity, verbosity
 
-__all__ = ["Program", "one_line", "stopping"]
+__all__ = ["GENERAL", "Program", "one_line", "stopping"]
 
 STOPPED = 130  # as shells give for a process that SIGINT ended
 
 # Typer's own classes have moved from release to release, but not their order.
 _ClickException: Any = typer.BadParameter.__mro__[2]
-_GENERAL = "General"
+GENERAL = "General"  # the group of the options that all commands have
 
 
 class Program:
@@ -38,7 +38,7 @@ class Program:
 
     Args:
         name: as the user types it.
-        summary: what it is for.
+        summary: what it is for; one with a single command says that in the command.
         failures: what its commands raise for reasons that the user should hear in one line.
         usage: those of them that mean a wrong command line.
         extra: what to install where a package is missing.
@@ -47,70 +47,84 @@ class Program:
     def __init__(
         self,
         name: str,
-        summary: str,
+        summary: str = "",
         *,
         failures: tuple[type[Exception], ...],
         usage: tuple[type[Exception], ...] = (),
         extra: str | None = None,
     ) -> None:
         self.name = name
+        self._summary = summary
         self._failures = failures
         self._usage = usage
         self._extra = extra
         self._app = typer.Typer(
             name=name,
-            no_args_is_help=True,
             pretty_exceptions_enable=False,
             # Plain lines are for every terminal, and cost no time.
             rich_markup_mode=None,
             context_settings={"help_option_names": ["-h", "--help"]},
         )
-        show_version = typer.Option(
+        self._version = typer.Option(
             False,
             "--version",
             callback=self._print_version,
             is_eager=True,
             help="Print the version and stop.",
+            rich_help_panel=GENERAL,
         )
 
-        def common(_version: bool = show_version) -> None:
-            """The options that come before a command."""
-
-        self._app.callback(help=summary)(common)
-
-    def command(
-        self,
-        function: Callable[..., None],
-        *,
-        examples: Sequence[str] = (),
-        name: str | None = None,
-    ) -> None:
+    def command(self, function: Callable[..., None], *, examples: Sequence[str] = ()) -> None:
         """Add a command; its parameters are the options, its docstring the help.
 
         Args:
-            function: what it does.
+            function: what it does; its name is that of the command.
             examples: complete command lines, for the end of the help.
-            name: how it is called, if not as the function.
         """
+        if not self._app.registered_commands:
+
+            def common(_version: bool = self._version) -> None:
+                """The options that come before a command."""
+
+            self._app.callback(help=self._summary, no_args_is_help=True)(common)
+        self._add(function, examples, parameters_of(_say))
+
+    def only(self, function: Callable[..., None], *, examples: Sequence[str] = ()) -> None:
+        """Let the program be this one command; see ``command``."""
+        version = inspect.Parameter(
+            "_version", inspect.Parameter.KEYWORD_ONLY, default=self._version, annotation=bool
+        )
+        self._add(function, examples, [*parameters_of(_say), version])
+
+    def _add(
+        self,
+        function: Callable[..., None],
+        examples: Sequence[str],
+        common: Sequence[inspect.Parameter],
+    ) -> None:
+        own = parameters_of(function)
+        names = [each.name for each in own]
 
         @functools.wraps(function)
-        def run(*, quiet: bool, verbose: bool, **values: Any) -> None:
+        def run(**values: Any) -> None:
+            quiet, verbose = values["quiet"], values["verbose"]
             if quiet and verbose:
                 raise typer.BadParameter("--quiet and --verbose exclude each other")
             chosen = Verbosity.VERBOSE if verbose else Verbosity.NORMAL
             set_verbosity(Verbosity.QUIET if quiet else chosen)
             try:
-                function(**values)
+                function(**{name: values[name] for name in names})
             except KeyboardInterrupt as stop:
                 raise _StoppedError(str(stop)) from stop
 
-        parameters = [*parameters_of(function), *parameters_of(_say)]
+        # A command may have options of these names that say more.
+        parameters = [*own, *(each for each in common if each.name not in names)]
         # What typer makes the options of.
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in parameters}
         self._app.command(
-            name,
             cls=_Command,
+            short_help=(function.__doc__ or "").partition("\n")[0],  # or typer would cut it off
             epilog="\n".join(examples),
             context_settings={"help_option_names": ["-h", "--help"]},
         )(run)
@@ -208,8 +222,8 @@ class _Command(TyperCommand):
 def _group(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return "Arguments"
-    if parameter.name == "help":
-        return _GENERAL
+    if parameter.name in ("help", "install_completion", "show_completion"):
+        return GENERAL
     return getattr(parameter, "rich_help_panel", None) or "Options"
 
 
@@ -217,7 +231,7 @@ def _say(
     quiet: Annotated[
         bool,
         typer.Option(
-            "--quiet", "-q", help="Print results and errors alone.", rich_help_panel=_GENERAL
+            "--quiet", "-q", help="Print results and errors alone.", rich_help_panel=GENERAL
         ),
     ] = False,
     verbose: Annotated[
@@ -226,7 +240,7 @@ def _say(
             "--verbose",
             "-v",
             help="Tell details, and where errors arose.",
-            rich_help_panel=_GENERAL,
+            rich_help_panel=GENERAL,
         ),
     ] = False,
 ) -> None:

@@ -1,0 +1,1 @@
+"""What all programs of this project have in common: options, help, errors, status, terminals."""
