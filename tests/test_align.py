@@ -47,7 +47,7 @@ def test_a_clip_is_never_written_over(tmp_path: Path) -> None:
     clip = write_flash_clip(tmp_path / "clip.mp4", audio_late_frames=5)
     before = clip.read_bytes()
     for overwrite in (False, True):
-        with pytest.raises(UsageError, match="is one of the inputs: choose another name"):
+        with pytest.raises(UsageError, match="is what is read: choose another name"):
             align(clip, clip, measure_flash_clip, overwrite=overwrite)
     assert clip.read_bytes() == before
     assert list(tmp_path.iterdir()) == [clip]

@@ -211,7 +211,7 @@ def test_no_file_is_replaced_unasked_and_no_input_at_all(tmp_path: Path, option:
                     (tmp_path / "x").mkdir(exist_ok=True)
                     done = run("score", clip, option, out, *flags, *url)
                     assert done.returncode == 2
-                    assert "is one of the inputs" in done.stderr
+                    assert "is what is read" in done.stderr
             assert clip.read_bytes() == before
 
 

@@ -177,7 +177,7 @@ def test_output_is_checked_before_any_work(clips: dict[str, Path], tmp_path: Pat
         check_output(source, tmp_path / "out", overwrite=False)
     with pytest.raises(UsageError, match="there is no folder"):
         check_output(source, tmp_path / "nowhere" / "out.mp4", overwrite=False)
-    with pytest.raises(UsageError, match="is one of the inputs: choose another name"):
+    with pytest.raises(UsageError, match="is what is read: choose another name"):
         check_output(source, source, overwrite=False)
     (tmp_path / "out.mp4").touch()
     with pytest.raises(UsageError, match="exists already; pass --overwrite"):

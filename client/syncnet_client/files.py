@@ -36,7 +36,7 @@ def check_target(target: Path, inputs: Iterable[str | Path], *, overwrite: bool)
         return
     for path in map(Path, inputs):
         if path.exists() and path.samefile(target):
-            raise UsageError(f"{target} is one of the inputs: choose another name")
+            raise UsageError(f"{target} is what is read: choose another name")
     if not overwrite:
         raise UsageError(f"{target} exists already; pass --overwrite to replace it")
 

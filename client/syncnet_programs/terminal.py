@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import enum
 import locale
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Verbosity", "note", "prepare_streams", "progress_console", "set_verbosity", "verbosity"]
+__all__ = [
+    "PIPE_COLUMNS",
+    "Verbosity",
+    "note",
+    "prepare_streams",
+    "progress_console",
+    "set_verbosity",
+    "show",
+    "verbosity",
+    "working",
+]
 
 # What is said in other words where the locale has no such characters. Bars keep their order.
 _PLAIN = {
@@ -23,6 +35,7 @@ _PLAIN = {
     "…": "...",
 }
 _HANDLER = "syncnet-plain"
+PIPE_COLUMNS = 120  # where there is no terminal to say how wide it is
 
 
 class Verbosity(enum.Enum):
@@ -59,6 +72,40 @@ def note(sentence: str) -> None:
     """Tell what happens on standard error, unless the user wants quiet."""
     if _verbosity is not Verbosity.QUIET:
         print(sentence, file=sys.stderr, flush=True)
+
+
+def show(*parts: Any) -> None:
+    """Print tables and texts of Rich to standard output; in a pipe, without trailing blanks."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPE_COLUMNS)
+    with console.capture() as capture:
+        for part in parts:
+            console.print(part)
+    lines = capture.get().splitlines()
+    print("\n".join(lines if console.is_terminal else map(str.rstrip, lines)), flush=True)
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what takes its time, gone when it is done; nothing in a pipe.
+
+    Args:
+        what: it is doing, for a start.
+
+    Yields:
+        What takes the next thing to show.
+    """
+    console = progress_console()
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    from rich.status import Status
+
+    with Status(what, console=console) as status:
+        yield status.update
 
 
 def progress_console() -> Console:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,7 @@ def build(
     calibrate: Sequence[str | Path] = (),
     replace: bool = False,
     description: WeightsDescription = UNKNOWN,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Build:
     """Export both towers of a checkpoint, verify them, and install what passed.
 
@@ -70,6 +71,7 @@ def build(
             Files are verified on them as well.
         replace: whether a version that exists may be replaced.
         description: what is known about the weights; files, configs and results say it.
+        progress: told what is being done.
 
     Raises:
         CheckpointError: the weights are not those of a SyncNet.
@@ -90,8 +92,8 @@ def build(
         clips = [sample_clip()]
     exporter = Exporter(checkpoint, clips, repository, description)
     with staged(repository) as folders:
-        written, refused = _write(exporter, wanted, folders)
-        report = _verified(exporter, written, clips, repository)
+        written, refused = _write(exporter, wanted, folders, progress)
+        report = _verified(exporter, written, clips, repository, progress)
         for failure in report.failures:
             refused.setdefault(failure.precision, str(failure))
         if len(refused) == len(wanted):
@@ -111,7 +113,10 @@ def build(
 
 
 def _write(
-    exporter: Exporter, wanted: Sequence[Precision], folders: Mapping[str, Path]
+    exporter: Exporter,
+    wanted: Sequence[Precision],
+    folders: Mapping[str, Path],
+    progress: Callable[[str], None],
 ) -> tuple[list[TowerFile], dict[str, str]]:
     """Write both towers in each precision; gives the files, and why others cannot be written."""
     written: list[TowerFile] = []
@@ -122,6 +127,7 @@ def _write(
         ]
         try:
             for file in pair:
+                progress(f"writing {file.spec.name} in {precision.name}")
                 exporter.write(file)
         except ExportError as error:
             if precision.integer:  # a clip that cannot be used, which is no fault of the precision
@@ -135,11 +141,15 @@ def _write(
 
 
 def _verified(
-    exporter: Exporter, files: Sequence[TowerFile], clips: Sequence[Path], repository: Path
+    exporter: Exporter,
+    files: Sequence[TowerFile],
+    clips: Sequence[Path],
+    repository: Path,
+    progress: Callable[[str], None],
 ) -> Report:
     """Verify files; int8 ones that fail keep more layers in fp32, until they pass."""
     network: SyncNet = exporter.network
-    report = verify(files, network, clips=clips, model_repository=repository)
+    report = verify(files, network, clips=clips, model_repository=repository, progress=progress)
     while failing := {failure.precision for failure in report.failures}:
         improved = [
             file
@@ -150,12 +160,14 @@ def _verified(
             break
         again = {file.precision for file in improved}
         for file in improved:
+            progress(f"writing {file.spec.name} in {file.precision.name} with more layers in fp32")
             exporter.write(file)
         newer = verify(
             [file for file in files if file.precision in again],
             network,
             clips=clips,
             model_repository=repository,
+            progress=progress,
         )
         report = report.updated(newer)
     return report

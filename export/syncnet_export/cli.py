@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress
 
 from syncnet_export.errors import ExportError, VerificationError
-from syncnet_programs.program import Program
-from syncnet_programs.terminal import progress_console
+from syncnet_programs.program import Program, stopping
+from syncnet_programs.terminal import note, progress_console, show, working
 
 if TYPE_CHECKING:
     from syncnet_export.verify import Report
@@ -29,38 +29,47 @@ PROGRAM = Program(
     extra="export",
 )
 
-Version = Annotated[
-    int | None, typer.Option(help="The version to read; by default the newest one.")
-]
+_weights = partial(typer.Option, rich_help_panel="Weights")
+_files = partial(typer.Option, rich_help_panel="Files")
+_repository = partial(typer.Option, rich_help_panel="Model repository")
 
+Version = Annotated[
+    int | None,
+    _repository(metavar="N", help="The version to read; by default the newest one."),
+]
 Weights = Annotated[
-    Path, typer.Option(help="The checkpoint: a published .model file, or safetensors.")
+    Path,
+    _weights(metavar="FILE", help="The checkpoint: a published .model file, or safetensors."),
 ]
 Repository = Annotated[
     Path | None,
-    typer.Option(
-        help="The Triton model repository; by default the one that syncnet-server serves."
+    _repository(
+        metavar="FOLDER",
+        help="The Triton model repository; by default the one that syncnet-server serves.",
     ),
 ]
-
-WeightsName = Annotated[str, typer.Option(help="A name of the weights, for results.")]
+WeightsName = Annotated[str, _weights(metavar="TEXT", help="A name of the weights, for results.")]
 TrainedOn = Annotated[
-    str, typer.Option(help="What the weights learned from, in a few words, for results.")
+    str,
+    _weights(metavar="TEXT", help="What the weights learned from, in a few words, for results."),
 ]
 OffsetError = Annotated[
     int,
-    typer.Option(
+    _weights(
         min=0,
+        metavar="MS",
         help="How far off the absolute offset was seen to be, in milliseconds; results show it.",
     ),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Output")]
+Overwrite = Annotated[bool, _repository("--overwrite", help="Replace what is there already.")]
 
 
 def build(
     weights: Weights,
     precision: Annotated[
         str,
-        typer.Option(
+        _files(
             help="What to write: one or more of fp32, fp16, int8, int8-amx, int8-trt, with commas "
             "between.",
             metavar="NAME[,NAME...]",
@@ -68,15 +77,17 @@ def build(
     ] = "fp32",
     calibrate: Annotated[
         list[Path],
-        typer.Option(
+        _files(
+            metavar="CLIP",
             help="A clip to measure the ranges of int8 on, and to verify all files on; repeat it "
-            "for more. int8 takes the project's sample clip where none is named."
+            "for more. int8 takes the project's sample clip where none is named.",
         ),
     ] = [],  # noqa: B006
     version: Annotated[
-        int | None, typer.Option(help="The version to write; by default the one after the newest.")
+        int | None,
+        _repository(metavar="N", help="The version to write; by default the one after the newest."),
     ] = None,
-    replace: Annotated[bool, typer.Option(help="Replace the version if it exists.")] = False,
+    overwrite: Overwrite = False,
     name: WeightsName = "",
     trained_on: TrainedOn = "",
     offset_error_ms: OffsetError = 0,
@@ -86,15 +97,20 @@ def build(
     from syncnet_export import building, metadata
     from syncnet_export.description import WeightsDescription
 
-    result = building.build(
-        weights,
-        model_repository=model_repository,
-        version=version,
-        precisions=[name.strip() for name in precision.split(",")],
-        calibrate=calibrate,
-        replace=replace,
-        description=WeightsDescription(name, trained_on, offset_error_ms),
-    )
+    with (
+        stopping(lambda: "no version was installed; the same command starts again"),
+        working("reading the checkpoint") as progress,
+    ):
+        result = building.build(
+            weights,
+            model_repository=model_repository,
+            version=version,
+            precisions=[name.strip() for name in precision.split(",")],
+            calibrate=calibrate,
+            replace=overwrite,
+            description=WeightsDescription(name, trained_on, offset_error_ms),
+            progress=progress,
+        )
     _print_report(result.report)
     for file in result.files:
         in_fp32 = metadata.read_metadata(file.path).in_fp32
@@ -106,9 +122,11 @@ def build(
 
 def verify(
     weights: Weights,
-    clips: Annotated[list[Path], typer.Argument(help="Clips of talking heads.")] = [],  # noqa: B006
+    clips: Annotated[
+        list[Path], typer.Argument(metavar="CLIP", help="Clips of talking heads.")
+    ] = [],  # noqa: B006
     version: Version = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     model_repository: Repository = None,
 ) -> None:
     """Compare every file of a version with the PyTorch network; exit 1 past the tolerance."""
@@ -116,20 +134,32 @@ def verify(
     from syncnet_export import verify as verification
 
     repository = install.repository_or_default(model_repository)
-    files = tower_files.find_files(repository, version or install.newest_version(repository))
-    metadata.require_one_source(file.path for file in files)
-    report = verification.verify(
-        files,
-        checkpoint.load_checkpoint(weights).network(),
-        clips=clips,
-        model_repository=repository,
-    )
+    version = version or install.newest_version(repository)
+    files = tower_files.find_files(repository, version)
+    source = metadata.require_one_source(file.path for file in files)
+    given = checkpoint.load_checkpoint(weights)
+    with working("comparing with the PyTorch network") as progress:
+        report = verification.verify(
+            files,
+            given.network(),
+            clips=clips,
+            model_repository=repository,
+            progress=progress,
+        )
     if json:
         typer.echo(dumps(report.to_json(), indent=2))
     else:
         _print_report(report)
-    if report.failures:
-        raise VerificationError("; ".join(str(failure) for failure in report.failures))
+    failed = "; ".join(str(failure) for failure in report.failures)
+    if failed and given.sha256 != source:
+        raise VerificationError(
+            f"{weights} is another checkpoint than that of version {version}: its sha256 is "
+            f"{given.sha256[:12]}..., the version was exported from {source[:12]}..."
+        )
+    if failed:
+        raise VerificationError(failed)
+    if given.sha256 != source:
+        note(f"{weights} is another file than version {version} was exported from, same weights")
 
 
 def describe(
@@ -154,7 +184,7 @@ def describe(
 
 def inspect(
     version: Version = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     model_repository: Repository = None,
 ) -> None:
     """Print what the files of a version say about themselves."""
@@ -167,14 +197,14 @@ def inspect(
         listed = [{"file": str(path)} | asdict(entry) for path, entry in entries]
         typer.echo(dumps(listed, indent=2))
     else:
-        Console().print(tables.metadata_table(entries))
+        show(tables.metadata_table(entries))
     metadata.require_one_source(path for path, _ in entries)
 
 
 def fetch(
-    output: Annotated[Path, typer.Option(help="Where to write the weights.")] = Path(
-        "weights/syncnet_v2.model"
-    ),
+    output: Annotated[
+        Path, typer.Option(metavar="FILE", help="Where to write.", rich_help_panel="Output")
+    ] = Path("weights/syncnet_v2.model"),
 ) -> None:
     """Download the official weights (55 MB), or the rest of them, and check their sha256."""
     from syncnet_export.fetch import OFFICIAL
@@ -188,12 +218,14 @@ def fetch(
 
 def tensorrt(
     precision: Annotated[
-        str, typer.Option(help="Build from the fp32, fp16 or int8-trt files.")
+        str, _files(metavar="NAME", help="Build from the fp32, fp16 or int8-trt files.")
     ] = "fp16",
     timing_cache: Annotated[
-        Path | None, typer.Option(help="File with timings that makes the next build faster.")
+        Path | None,
+        _files(metavar="FILE", help="Timings that make the next build faster; written, too."),
     ] = None,
     version: Version = None,
+    overwrite: Overwrite = False,
     model_repository: Repository = None,
 ) -> None:
     """Build TensorRT engines of both towers, for the GPU of this machine."""
@@ -201,13 +233,18 @@ def tensorrt(
     from syncnet_export import tensorrt as engines
 
     repository = install.repository_or_default(model_repository)
-    plans = engines.build_plans(
-        repository,
-        version or install.newest_version(repository),
-        precision=precisions.of_engine(precision),
-        timing_cache=timing_cache,
-        progress=lambda tower: typer.echo(f"building {tower}", err=True),
-    )
+    with (
+        stopping(lambda: "no engine was installed; the same command starts again"),
+        working("looking for TensorRT") as progress,
+    ):
+        plans = engines.build_plans(
+            repository,
+            version or install.newest_version(repository),
+            precision=precisions.of_engine(precision),
+            timing_cache=timing_cache,
+            overwrite=overwrite,
+            progress=lambda tower: progress(f"building {tower}, which takes minutes"),
+        )
     for plan in plans:
         typer.echo(plan)
 
@@ -215,10 +252,9 @@ def tensorrt(
 def _print_report(report: Report) -> None:
     from syncnet_export import tables
 
-    console = Console()
-    console.print(tables.embedding_table(report))
+    show(tables.embedding_table(report))
     if report.scores:
-        console.print(tables.score_table(report))
+        show(tables.score_table(report))
 
 
 PROGRAM.command(

@@ -68,7 +68,7 @@ def require_free(model_repository: Path, version: int) -> None:
     if version in installed_versions(model_repository):
         raise ExportError(
             f"version {version} exists in {model_repository}; name another one with --version, "
-            "or replace it with --replace"
+            "or pass --overwrite to replace it"
         )
 
 

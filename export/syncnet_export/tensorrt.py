@@ -10,7 +10,7 @@ from typing import Any
 
 from syncnet_client.defaults import DEFAULT_CHUNK, DEFAULT_VSHIFT, MAX_VSHIFT
 from syncnet_client.download import file_sha256
-from syncnet_export.errors import TensorRTError
+from syncnet_export.errors import ExportError, TensorRTError
 from syncnet_export.install import version_folders
 from syncnet_export.metadata import require_one_source
 from syncnet_export.precisions import FP16, Precision
@@ -68,6 +68,7 @@ def build_plans(
     *,
     precision: Precision = FP16,
     timing_cache: Path | None = None,
+    overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Build engines of both towers from their ONNX files, and put in place both or neither.
@@ -81,6 +82,7 @@ def build_plans(
         timing_cache: file with timings of kernels, read if it exists and written in the end; it
             makes the next build on the same kind of GPU take seconds. One from another version of
             TensorRT or another GPU is replaced.
+        overwrite: whether engines that exist may be replaced.
         progress: told the name of each tower before it is built, which takes minutes.
 
     Returns:
@@ -88,7 +90,8 @@ def build_plans(
 
     Raises:
         TensorRTError: TensorRT or a GPU is missing, or it cannot build an engine.
-        ExportError: an ONNX file is missing, or they come from different checkpoints.
+        ExportError: an ONNX file is missing, they come from different checkpoints, or an engine
+            exists.
     """
     trt = _import_tensorrt()
     assert precision.plan_name is not None
@@ -97,6 +100,11 @@ def build_plans(
     if capability is None:
         raise TensorRTError("TensorRT engines are built on the GPU that runs them: none found here")
     folders = version_folders(model_repository, version)
+    for folder in folders.values():
+        if (folder / plan_name).exists() and not overwrite:
+            raise ExportError(
+                f"{folder / plan_name} exists already; pass --overwrite to replace it"
+            )
     sources = {spec.name: folders[spec.name] / precision.file_name for spec in TOWERS}
     checkpoint_sha256 = require_one_source(sources.values())
     timings = timing_cache.read_bytes() if timing_cache and timing_cache.is_file() else b""

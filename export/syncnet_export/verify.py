@@ -8,7 +8,7 @@ confidence must stay within a share of itself, or of 1 where it is below 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,7 @@ def verify(
     *,
     clips: Iterable[Path] = (),
     model_repository: Path,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Compare files with the published network, on seeded inputs and on clips.
 
@@ -143,13 +144,16 @@ def verify(
         network: that the files are to be.
         clips: of talking heads.
         model_repository: its models compute MFCC, distances and metrics.
+        progress: told what is being done.
 
     Raises:
         ExportError: a clip cannot be used.
     """
+    progress("comparing embeddings of seeded inputs with the PyTorch network")
     seeded = _compare(files, network, "seeded", [seeded_inputs(VERIFICATION_SEED)])
     embeddings, scores = seeded.checks, []
     for clip in clips:
+        progress(f"comparing embeddings and scores of {clip.name} with the PyTorch network")
         compared = _compare(files, network, clip.name, clip_inputs(clip, model_repository))
         embeddings += compared.checks
         published = score(compared.published, model_repository)

@@ -2,7 +2,7 @@
 
 import sys
 
-from syncnet_client.errors import SyncNetError
+from syncnet_client.errors import SyncNetError, UsageError
 from syncnet_export.errors import ExportError
 from syncnet_programs.program import Program
 from syncnet_training.commands.evaluate import evaluate
@@ -16,6 +16,7 @@ PROGRAM = Program(
     "syncnet-train",
     "Make synthetic talking heads or prepare your own, train SyncNet on them, measure it.",
     failures=(TrainingError, ExportError, SyncNetError),
+    usage=(UsageError,),
     extra="training",
 )
 PROGRAM.command(synthesize, examples=["syncnet-train synthesize clips/ --clips 1000 --jobs 8"])

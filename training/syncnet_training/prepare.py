@@ -34,7 +34,7 @@ from syncnet_client.scoring.result import SyncResult, TrackResult
 from syncnet_training.errors import DatasetError
 from syncnet_training.storage import write_clip
 
-__all__ = ["SETS", "Outcome", "PrepareConfig", "count_left_out", "prepare"]
+__all__ = ["SETS", "Outcome", "PrepareConfig", "count_left_out", "prepare", "sources_left"]
 
 SETS = ("train", "test")
 REPORT = "report.jsonl"
@@ -93,6 +93,19 @@ class Outcome:
     error: str | None = None
 
 
+def sources_left(
+    out: Path, sources: Sequence[str], config: PrepareConfig, settings: dict[str, Any]
+) -> list[str]:
+    """The sources that a run would work on, for the arguments see ``prepare``.
+
+    Raises:
+        DatasetError: `out` is something else, or was made with other settings.
+    """
+    _open_folder(out, {**asdict(config), **settings})
+    before = _finished(out, sources)
+    return [source for source in sources if source not in before]
+
+
 def prepare(
     out: Path,
     sources: Sequence[str],
@@ -126,11 +139,7 @@ def prepare(
         ServerUnavailableError, ModelNotReadyError: the server is gone; the run can be resumed.
     """
     _open_folder(out, {**asdict(config), **(settings or {})})
-    before = {
-        outcome.source: outcome
-        for outcome in _read_report(out / REPORT)
-        if outcome.error is None and outcome.source in set(sources)
-    }
+    before = _finished(out, sources)
     places = _divide(sources, list(before.values()), config)
     outcomes: dict[str, Outcome] = {}
 
@@ -155,6 +164,16 @@ def prepare(
     )
     _write_manifest(out / MANIFEST, finished)
     return finished
+
+
+def _finished(out: Path, sources: Sequence[str]) -> dict[str, Outcome]:
+    """What earlier runs have finished of these sources, by name."""
+    wanted = set(sources)
+    return {
+        outcome.source: outcome
+        for outcome in _read_report(out / REPORT)
+        if outcome.error is None and outcome.source in wanted
+    }
 
 
 def _failed(record: Record, place: tuple[str, str]) -> Outcome:

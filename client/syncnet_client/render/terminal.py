@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,23 +13,21 @@ from syncnet_client.scoring.curves import FULL_CONFIDENCE
 from syncnet_client.scoring.protocols import Lse, Protocol
 from syncnet_client.scoring.result import ClipAnswer, SyncResult, TrackResult
 from syncnet_client.scoring.verdict import Verdict
+from syncnet_programs.terminal import show
 
 __all__ = ["print_result"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 CURVE_COLUMNS = 48  # of per-frame confidence
-PIPE_COLUMNS = 120  # where there is no terminal to say how wide it is
 
 
-def print_result(result: SyncResult, console: Console | None = None) -> None:
+def print_result(result: SyncResult) -> None:
     """Print the clip's result, then the faces and warnings, to standard output."""
-    if console is None:
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, width=PIPE_COLUMNS)
     speaker = result.speaker
     faces = f", {len(result.tracks)} faces" if len(result.tracks) > 1 else ""
-    console.print(Text(result.clip, style="bold"), f"({result.duration_s:.1f} s{faces})")
+    title = Text(result.clip, style="bold").append(
+        f" ({result.duration_s:.1f} s{faces})", style="not bold"
+    )
 
     lines = Table.grid(padding=(0, 2))
     lines.add_column(style="dim")
@@ -62,7 +59,7 @@ def print_result(result: SyncResult, console: Console | None = None) -> None:
     lines.add_row("weights", _weights(result))
     for warning in result.warnings:
         lines.add_row("warning", Text(warning, style="yellow"))
-    console.print(lines)
+    show(title, lines)
 
 
 def _protocol(protocol: Protocol, lse: Lse, detector: str | None) -> str:

@@ -5,8 +5,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from syncnet_programs.terminal import show
 
 if TYPE_CHECKING:
     import torch
@@ -63,4 +64,4 @@ def output(data: Any, table: Table, as_json: bool) -> None:
     if as_json:
         print(json.dumps(data, indent=2))
     else:
-        Console().print(table)
+        show(table)

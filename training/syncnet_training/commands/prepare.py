@@ -1,22 +1,26 @@
 """`syncnet-train prepare`: turn your own videos into training data."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from syncnet_client.commands.connection import Connection, connection
 from syncnet_client.commands.options import options_of
 from syncnet_client.defaults import DEFAULT_JOBS
+from syncnet_client.errors import MediaError
 from syncnet_client.scoring.options import ScoreOptions
 from syncnet_programs.groups import takes
+from syncnet_programs.program import stopping
+from syncnet_programs.terminal import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from syncnet_client.batch.threads import Tally
     from syncnet_client.scoring.clip import Progress
     from syncnet_client.scoring.result import SyncResult
     from syncnet_training.prepare import Outcome
@@ -73,18 +77,28 @@ def prepare(
     """
     from syncnet_client.batch.inputs import expand
     from syncnet_client.commands.batch_meter import BatchMeter
-    from syncnet_training.prepare import PrepareConfig
+    from syncnet_client.media.sources import missing
+    from syncnet_training.prepare import PrepareConfig, sources_left
     from syncnet_training.prepare import prepare as run_prepare
 
     sources = expand(clips)
     config = PrepareConfig(seconds, keep_all, align, max_offset, test_share, by_folder)
-    with server.open() as client, BatchMeter() as meter:
-        client.check_ready()
+    settings = {key: value for key, value in vars(how).items() if key != "chunk"}
+    left = sources_left(out, sources, config, settings)
+    with ExitStack() as stack:
+        meter = stack.enter_context(BatchMeter())
+        stack.enter_context(stopping(lambda: _progress(meter.tally)))
+        client = None
+        if not all(map(missing, left)):  # or there is nothing for a server to do
+            client = stack.enter_context(server.open())
+            client.check_ready()
 
         def score(source: str, progress: "Callable[[Progress], None]") -> "SyncResult":
+            if client is None:
+                raise missing(source) or MediaError(f"{source} has just appeared: try again")
             return client.score(source, name=source, progress=progress, **how.keywords())
 
-        def show(outcome: "Outcome") -> None:
+        def tell(outcome: "Outcome") -> None:
             if outcome.error:
                 print(f"syncnet-train: {outcome.error}", file=sys.stderr)
             meter.advance()
@@ -94,16 +108,24 @@ def prepare(
             sources,
             score,
             config,
-            settings={key: value for key, value in vars(how).items() if key != "chunk"},
+            settings=settings,
             jobs=jobs,
             on_start=meter.start,
-            on_source=show,
-            abandon=client.close,
+            on_source=tell,
+            abandon=client.close if client is not None else None,
         )
-    Console().print(_table(outcomes))
+    show(_table(outcomes))
     failed = any(outcome.error for outcome in outcomes)
     if failed or not any(outcome.clips for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _progress(tally: "Tally | None") -> str:
+    """What was done when Ctrl-C was pressed, and how to go on."""
+    if tally is None:
+        return "no source was read"
+    count = tally.scored + tally.failed
+    return f"{count} of {tally.total} sources were finished; the same command goes on with the rest"
 
 
 def _table(outcomes: "Sequence[Outcome]") -> Table:
