@@ -1,6 +1,7 @@
 """The trainer: towers, objective, batches, augmentation, runs, evaluation, timing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -389,16 +390,14 @@ def test_a_run_that_has_its_steps_writes_its_weights_again(data: Path, tmp_path:
 def test_the_published_weights_are_an_average_over_steps(data: Path) -> None:
     torch.manual_seed(0)
     batch = Batches(open_clips(data), SHAPE, seed=0, augment=False)[0]
-    step = TrainingStep(
-        SyncNet.of_width(NARROW), StepConfig(average_decay=0.75), CPU, torch.float32
-    )
+    step = TrainingStep(SyncNet.of_width(NARROW), StepConfig(average_decay=0.2), CPU, torch.float32)
     name = "netfclip.3.weight"
     expected = None
-    for _ in range(3):
+    # The first step begins the average; it grows longer until the decay that was asked for.
+    for decay in (0, 2 / 11, 0.2):
         step(batch, SHAPE.stride, 3e-3)
         weights = step.network.state_dict()[name].clone()
-        # The first step begins the average.
-        expected = weights if expected is None else 0.75 * expected + 0.25 * weights
+        expected = weights if expected is None else decay * expected + (1 - decay) * weights
     torch.testing.assert_close(step.average.module.state_dict()[name], expected)
     statistics = "netcnnlip.1.running_mean"
     assert not torch.equal(
@@ -436,6 +435,31 @@ def test_clips_to_measure_on_can_be_named(data: Path, tmp_path: Path) -> None:
         validation=clips[2:],
     )
     assert weights.is_file()
+
+
+def test_fine_tuning_keeps_the_distances_of_finished_weights(data: Path, tmp_path: Path) -> None:
+    """They have their scale in them: steps that change nothing must not change it either."""
+    first = tmp_path / "first"
+    run(data, first, 1)
+    tuned = fit(
+        open_clips(data),
+        tmp_path / "tuned",
+        replace(
+            config(1),
+            initial=first / "weights.safetensors",
+            step=StepConfig(learning_rate=0.0, frozen="video"),
+        ),
+        device=CPU,
+        precision=torch.float32,
+        workers=0,
+    )
+    frames = torch.from_numpy(open_clips(data)[0].read_frames(0, 12))[None]
+    with torch.no_grad():
+        before, after = (
+            torch.pdist(embed_video(load_checkpoint(path).network(), video_windows(frames)))
+            for path in (first / "weights.safetensors", tuned)
+        )
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
 
 
 def test_weights_can_be_halved(data: Path, tmp_path: Path) -> None:

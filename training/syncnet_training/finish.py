@@ -16,7 +16,7 @@ from torch import Tensor
 
 from syncnet_export.network import SyncNet
 
-__all__ = ["finish"]
+__all__ = ["DISTANCE_PER_NAT", "finish"]
 
 DISTANCE_PER_NAT = 2.0  # a power of two: exact in any float format
 

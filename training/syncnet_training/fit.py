@@ -21,7 +21,13 @@ from syncnet_training.device import on_device
 from syncnet_training.embedding import embed_audio, embed_video, video_windows
 from syncnet_training.errors import CheckpointError, DatasetError
 from syncnet_training.finish import finish
-from syncnet_training.step import StepConfig, TrainingStep, one_cycle
+from syncnet_training.step import (
+    FRESH_LOG_SCALE,
+    PUBLISHED_LOG_SCALE,
+    StepConfig,
+    TrainingStep,
+    one_cycle,
+)
 from syncnet_training.storage import Clip
 
 __all__ = ["FitConfig", "Progress", "Report", "fit"]
@@ -120,6 +126,7 @@ def fit(
         device,
         precision,
         compiled=device.type == "cuda",
+        log_scale=PUBLISHED_LOG_SCALE if config.initial else FRESH_LOG_SCALE,
     )
     run.mkdir(parents=True, exist_ok=True)
     first = _resume(run / CHECKPOINT, step, config) if resume else 0

@@ -1,8 +1,10 @@
 """One training step, the same code for training and for its timing table."""
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,12 +15,22 @@ from syncnet_client.contract import EMBEDDING_SIZE, WINDOW_FRAMES
 from syncnet_export.network import SyncNet
 from syncnet_training.data import Batch
 from syncnet_training.embedding import embed_audio, embed_video, video_windows
+from syncnet_training.finish import DISTANCE_PER_NAT
 from syncnet_training.losses import SyncLoss, jaw_loss, sync_loss
 
-__all__ = ["TOWERS", "StepConfig", "TrainingStep", "one_cycle"]
+__all__ = [
+    "FRESH_LOG_SCALE",
+    "PUBLISHED_LOG_SCALE",
+    "TOWERS",
+    "StepConfig",
+    "TrainingStep",
+    "one_cycle",
+]
 
 # Distances of a fresh network are some 10; logits should differ by some 3.
-_INITIAL_LOG_SCALE = -1.0
+FRESH_LOG_SCALE = -1.0
+# Weights that `finish` wrote have their scale in their embeddings.
+PUBLISHED_LOG_SCALE = -math.log(DISTANCE_PER_NAT)
 _GRADIENT_NORM = 5.0
 
 Timer = Callable[[str], AbstractContextManager[object]]
@@ -34,8 +46,9 @@ class StepConfig:
         across_weight: weight of the contrast against other clips.
         jaw_weight: weight of reading the opening of the jaw off each embedding. Contrast alone
             spends its first hundreds of steps on finding out that mouths matter; this tells it.
-        average_decay: what is left of the running average of the weights after a step. The average
-            is what gets published: it is better than the last weights, at any time of the cycle.
+        average_decay: what is left of the running average of the weights after a step, less in the
+            beginning. The average is what gets published: it is better than the last weights, at
+            any time of the cycle.
         frozen: a tower that stays as it is, "video" or "audio".
     """
 
@@ -65,6 +78,19 @@ def one_cycle(step: int, steps: int, peak: float) -> float:
     return peak * (low + (high - low) * blend)
 
 
+def _average(
+    decay: float, averaged: list[Tensor], weights: list[Tensor], steps: Tensor | int
+) -> None:
+    """Take a step's weights into the running average, in place.
+
+    The average is over the last tenth of the steps until it is over those that `decay` says. A
+    short run would otherwise publish mostly what it began with.
+    """
+    grown = (1 + int(steps)) / (10 + int(steps))
+    mean = get_ema_multi_avg_fn(min(decay, grown))  # type: ignore[no-untyped-call]
+    mean(averaged, weights, steps)
+
+
 class TrainingStep:
     """A network, the average of its weights, its learned scale and its optimiser.
 
@@ -72,6 +98,7 @@ class TrainingStep:
         network: trained in place; moved to `device`.
         precision: type that towers compute in; weights stay float32.
         compiled: compile the towers (pays on a GPU).
+        log_scale: where the learned scale starts.
 
     Attributes:
         network: as the last step left it.
@@ -87,14 +114,16 @@ class TrainingStep:
         precision: torch.dtype,
         *,
         compiled: bool = False,
+        log_scale: float = FRESH_LOG_SCALE,
     ) -> None:
         self.network = network.to(device)
         self._frozen = [getattr(network, name) for name in TOWERS.get(config.frozen or "", ())]
         for part in self._frozen:
             part.requires_grad_(False)
-        mean = get_ema_multi_avg_fn(config.average_decay)  # type: ignore[no-untyped-call]
-        self.average = AveragedModel(network, multi_avg_fn=mean, use_buffers=True)
-        self.log_scale = nn.Parameter(torch.tensor(_INITIAL_LOG_SCALE, device=device))
+        self.average = AveragedModel(
+            network, multi_avg_fn=partial(_average, config.average_decay), use_buffers=True
+        )
+        self.log_scale = nn.Parameter(torch.tensor(log_scale, device=device))
         # Only for training: what an embedding says about the jaw in the five frames of its window.
         self.jaw_heads = nn.ModuleList(
             nn.Linear(EMBEDDING_SIZE, WINDOW_FRAMES, device=device) for _ in ("video", "audio")
