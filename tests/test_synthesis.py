@@ -27,6 +27,7 @@ from syncnet_training.synthesis import (
 )
 from syncnet_training.synthesis.alignment import align, transfer
 from syncnet_training.synthesis.articulation import (
+    ARTICULATORS,
     TRACK_RATE,
     Sound,
     Style,
@@ -369,6 +370,50 @@ def test_a_tick_shows_the_source_frame_whose_time_stamp_is_nearest(
         assert late.min() > (0.3 - 0.5) / rate - 1e-6
         assert late.max() < (0.7 + 0.5) / rate + 1e-6
     assert len(rates) > 2
+
+
+def test_sound_and_light_meet_to_a_tenth_of_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A jaw that shows what time it is, and a burst at a known time, through room and camera."""
+    heard_at = 1.6  # seconds into the speech
+    rng = np.random.default_rng(0)
+    burst = (0.3 * rng.standard_normal(800)).astype(np.float32)
+
+    def speech(*_: object) -> tuple[NDArray[np.float32], list[Sound], str]:
+        wave = np.zeros(4 * 16000, np.float32)
+        first = round(heard_at * 16000)
+        wave[first : first + len(burst)] = burst
+        return wave, [], "burst"
+
+    def clock(*_: object) -> NDArray[np.float32]:
+        times = np.arange(4 * TRACK_RATE) / TRACK_RATE
+        return np.repeat(times[:, None], len(ARTICULATORS), axis=1).astype(np.float32)
+
+    class Blank:
+        """No face: the time is read off the description of the jaw."""
+
+        def __init__(self, *_: object) -> None: ...
+
+        def draw(self, *_: object) -> NDArray[np.uint8]:
+            return np.zeros((264, 264, 3), np.uint8)
+
+    monkeypatch.setattr("syncnet_training.synthesis.clip._speech", speech)
+    monkeypatch.setattr("syncnet_training.synthesis.clip.articulate", clock)
+    monkeypatch.setattr("syncnet_training.synthesis.clip.Portrait", Blank)
+    monkeypatch.setattr(Camera, "deliver", lambda _, frames: np.stack(frames))
+    monkeypatch.setattr(Camera, "expose", lambda _, picture, __: picture)
+    after: list[float] = []
+    for seed in range(24):
+        clip = synthesize_clip(seed, 50)
+        match = np.correlate(clip.samples.astype(float), burst, "valid")
+        heard = int(np.argmax(np.abs(match))) / 16000  # seconds from the start of the clip
+        # When the sound was heard that belongs to what each frame shows, from the frame's stamp.
+        shown = (clip.jaw - heard_at + heard) - np.arange(50) / 25
+        rate = clip.description["camera"]["rate"]
+        # The middle of the camera's frame, give or take a fifth of it.
+        after.append(float(np.mean(shown)) * rate)
+    assert np.min(after) > 0.25
+    assert np.max(after) < 0.75
+    assert abs(np.mean(after) - 0.5) < 0.1
 
 
 def test_a_clip_without_frames_is_refused() -> None:
