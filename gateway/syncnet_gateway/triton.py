@@ -35,6 +35,7 @@ class Readiness:
             if time.monotonic() - self._checked >= _KEEP_S:
                 self._reason = await self._ask()
                 self._checked = time.monotonic()
+                self._seen = self._seen or self._reason is None
         if self._reason is not None:
             raise ProblemError("server-unavailable", self._reason)
 
@@ -48,7 +49,6 @@ class Readiness:
         while True:
             try:
                 await self.require()
-                self._seen = True
                 return
             except ProblemError:
                 if not self._seen or time.monotonic() >= deadline:
