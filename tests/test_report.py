@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browsers import chromium, needs_chromium
+from browsers import WAIT_MS, chromium, needs_chromium, until
 from commandline import run, write_clip
 from fakes import FakeTriton
 from results import result_of
 
-from syncnet_client.errors import UsageError
+from syncnet_client.batch.threads import Tally
+from syncnet_client.commands.gate import Gate
+from syncnet_client.commands.many import score_many
+from syncnet_client.errors import ServerUnavailableError, UsageError
 from syncnet_client.records.open import open_output
 from syncnet_client.records.read import read_rows
 from syncnet_client.records.record import Record
-from syncnet_client.render.report import write_report
+from syncnet_client.render.report import LiveReport, write_report
 
 HOSTILE = "</script><b>bold</b>.mp4"
 
@@ -109,8 +112,60 @@ def test_a_batch_ends_with_its_report(tmp_path: Path) -> None:
         batch = ("score", tmp_path / "a.mkv", "--url", fake.url, "--report", page)
         assert "--report shows the records of --output" in run(*batch).stderr
         done = run(*batch, "--output", output)
-    assert done.returncode == 0, done.stderr
-    assert "a.mkv" in page.read_text()
+        assert done.returncode == 0, done.stderr
+        assert "a.mkv" in page.read_text()
+        # The same command goes on with a batch, and its page.
+        assert run(*batch, "--output", output).returncode == 0
+        page.write_text("a page of somebody else")
+        refused = run(*batch, "--output", output)
+    assert refused.returncode == 2
+    assert f"{page} exists already; pass --overwrite to replace it" in refused.stderr
+    assert page.read_text() == "a page of somebody else"
+
+
+def test_the_page_grows_with_the_batch(tmp_path: Path) -> None:
+    path, page = tmp_path / "results.jsonl", tmp_path / "report.html"
+    patient, eager = LiveReport(path, page), LiveReport(path, page, every_s=0)
+    unfinished = "2 of 14 clips: the batch had not ended when this was written."
+    with open_output(path) as output:
+        for record in records(tmp_path)[:2]:
+            output.append(record)
+        patient.refresh(2, 14)
+        assert not page.exists()
+        eager.refresh(2, 14)
+        assert unfinished in page.read_text()
+        for record in records(tmp_path)[2:]:
+            output.append(record)
+    patient.write(14, 14)
+    assert "bad-two.mp4" in page.read_text()
+    assert unfinished not in page.read_text()
+
+
+def test_a_batch_that_stops_leaves_its_page(tmp_path: Path) -> None:
+    path, page = tmp_path / "results.jsonl", tmp_path / "report.html"
+
+    def engine(
+        emit: Callable[[Record], None],
+        *,
+        done: Collection[str],
+        on_start: Callable[[Tally], None],
+    ) -> Tally:
+        tally = Tally(3, skipped=len(done))
+        on_start(tally)
+        for record in records(tmp_path)[2:4]:
+            emit(record)
+            tally.add_record(record)
+        raise ServerUnavailableError("the server is gone")
+
+    with pytest.raises(ServerUnavailableError):
+        score_many(
+            engine,
+            output=path,
+            as_json=True,
+            gate=Gate(require_trusted=False, max_offset_ms=None),
+            report=LiveReport(path, page),
+        )
+    assert "2 of 3 clips: the batch had not ended" in page.read_text()
 
 
 def test_the_size_leaves_room_for_a_thousand_faces(tmp_path: Path) -> None:
@@ -123,13 +178,20 @@ def test_the_size_leaves_room_for_a_thousand_faces(tmp_path: Path) -> None:
     assert 500 < face < 4000
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as started:
+        yield started
+
+
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Any]:
+def page(browser: Any, tmp_path: Path) -> Iterator[Any]:
     path = tmp_path / "report.html"
     write_report([record.to_row() for record in records(tmp_path)], path, title="A batch")
-    with chromium() as browser:
-        context = browser.new_context(viewport={"width": 1100, "height": 900})
+    look = {"viewport": {"width": 1100, "height": 900}, "color_scheme": "light"}
+    with browser.new_context(**look, reduced_motion="reduce") as context:
         opened = context.new_page()
+        opened.set_default_timeout(WAIT_MS)
         complaints: list[str] = []
         opened.on("pageerror", lambda error: complaints.append(str(error)))
         opened.on("console", lambda message: complaints.append(message.text))
@@ -210,15 +272,9 @@ def test_details_show_the_curves_and_the_repair(page: Any) -> None:
         "syncnet-client align clips/02.mp4 clips/02-in-sync.mp4"
     )
     page.emulate_media(color_scheme="dark")
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert background == "rgb(20, 24, 29)"
+    until(page, "getComputedStyle(document.body).backgroundColor === 'rgb(20, 24, 29)'")
     page.set_viewport_size({"width": 380, "height": 800})
-    for _ in range(100):  # charts follow the window after a moment
-        if page.evaluate("document.documentElement.scrollWidth") <= 380:
-            break
-        page.wait_for_timeout(100)
-    else:
-        pytest.fail("the page is wider than the phone")
+    until(page, "document.documentElement.scrollWidth <= 380")  # charts follow after a moment
 
 
 @needs_chromium
@@ -227,5 +283,6 @@ def test_the_page_is_accessible(page: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page.get_by_role("button", name="Details of clips/02.mp4").click()
+    until(page, "document.getAnimations().length === 0")
     violations = json.loads(json.dumps(Axe().run(page).response["violations"]))
     assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []

@@ -15,11 +15,12 @@ from syncnet_client.client import SyncNetClient
 from syncnet_client.commands.batch_meter import BatchMeter
 from syncnet_client.commands.connection import Connection
 from syncnet_client.commands.gate import DOES_NOT_PASS, Gate, report_failures
-from syncnet_client.errors import MediaError
+from syncnet_client.errors import MediaError, SyncNetError
 from syncnet_client.media.sources import missing
 from syncnet_client.records.base import Output
 from syncnet_client.records.open import open_output
 from syncnet_client.records.record import Record
+from syncnet_client.render.report import LiveReport
 from syncnet_client.scoring.clip import Progress
 from syncnet_client.scoring.options import ScoreOptions
 from syncnet_client.scoring.result import SyncResult
@@ -90,9 +91,18 @@ def score_many(
     output: Path | None,
     as_json: bool,
     gate: Gate,
+    report: LiveReport | None = None,
     open_records: Callable[[Path], Output] = open_output,
 ) -> int:
     """Score clips and print what becomes of them.
+
+    Args:
+        engine: does it.
+        output: the file of records.
+        as_json: print each record as a JSON object.
+        gate: what a clip must pass.
+        report: the page of ``output``, kept up to date.
+        open_records: opens ``output``.
 
     Returns:
         The exit status: 1 if a clip could not be scored, else 3 if one does not pass, else 0.
@@ -100,6 +110,7 @@ def score_many(
     Raises:
         UsageError: ``output`` cannot be written.
         ServerError: the server is not there, or is gone for too long.
+        SyncNetError: ``report`` cannot be written.
     """
     with ExitStack() as stack:
         records = None if output is None else stack.enter_context(open_records(output))
@@ -113,15 +124,33 @@ def score_many(
             if record.result is not None and (why := gate.failure(record.result)):
                 failures[record.clip] = why
             meter.advance()
+            if report is not None:
+                report.refresh(*_finished(meter.tally, and_now=1))
 
         done = frozenset(() if records is None else records.done)
         with stopping(lambda: _progress(meter.tally, records)):
-            tally = engine(emit, done=done, on_start=meter.start)
+            try:
+                tally = engine(emit, done=done, on_start=meter.start)
+            except BaseException:
+                if report is not None and records is not None and records.done:
+                    with contextlib.suppress(SyncNetError):  # what ended the batch says more
+                        report.write(*_finished(meter.tally))
+                raise
+        if report is not None:
+            report.write(*_finished(tally))
     report_failures(failures)
     if failures:
         note(f"{len(failures)} of {tally.scored} clips do not pass")
     note(str(tally))
     return 1 if tally.failed else DOES_NOT_PASS if failures else 0
+
+
+def _finished(tally: Tally | None, and_now: int = 0) -> tuple[int, int]:
+    """How many clips are finished, and of how many."""
+    if tally is None:
+        return 0, 0
+    done = tally.skipped + tally.scored + tally.failed + and_now
+    return done, tally.skipped + tally.total
 
 
 def _progress(tally: Tally | None, records: Output | None) -> str:

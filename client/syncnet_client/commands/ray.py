@@ -13,6 +13,7 @@ from syncnet_client.records.base import Output
 from syncnet_client.records.open import open_output
 from syncnet_client.records.parquet import ParquetOutput
 from syncnet_client.records.record import Record
+from syncnet_client.render.report import LiveReport
 from syncnet_client.scoring.options import ScoreOptions
 from syncnet_client.transport.grpc import GrpcOptions
 
@@ -30,6 +31,7 @@ def score_many_on_ray(
     output: Path,
     as_json: bool,
     gate: Gate,
+    report: LiveReport | None,
 ) -> int:
     """Score clips on Ray and print what becomes of them; see ``score_many``.
 
@@ -57,7 +59,14 @@ def score_many_on_ray(
             on_start=on_start,
         )
 
-    return score_many(engine, output=output, as_json=as_json, gate=gate, open_records=_open_records)
+    return score_many(
+        engine,
+        output=output,
+        as_json=as_json,
+        gate=gate,
+        report=report,
+        open_records=_open_records,
+    )
 
 
 def _open_records(path: Path) -> Output:

@@ -21,6 +21,7 @@ from syncnet_programs.program import stopping
 
 if TYPE_CHECKING:
     from syncnet_client.client import SyncNetClient
+    from syncnet_client.render.report import LiveReport
     from syncnet_client.scoring.result import SyncResult
 
 __all__ = ["score"]
@@ -99,7 +100,7 @@ def score(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="With --output: write a page of all its records at the end (.html).",
+            help="With --output: show its records on a page that grows with them (.html).",
         ),
     ] = None,
     overwrite: Annotated[
@@ -121,12 +122,9 @@ def score(
     single = names == clips and len(names) == 1 and output is None and engine is EngineName.LOCAL
     if (plot or overlay) and not single:
         raise UsageError("--plot and --overlay draw one clip: name one, without --output")
+    page = None
     if report is not None:
-        from syncnet_client.render.report import check_report
-
-        if output is None:
-            raise UsageError("--report shows the records of --output: name both")
-        check_report(report, names, overwrite=overwrite)
+        page = _live_report(output, report, names, overwrite=overwrite)
     if engine is EngineName.RAY:
         from syncnet_client.commands.ray import score_many_on_ray
 
@@ -142,8 +140,8 @@ def score(
             output=output,
             as_json=as_json,
             gate=gate,
+            report=page,
         )
-        _write_report(output, report, overwrite=overwrite)
         raise typer.Exit(status)
     if how.audio is not None and (error := missing(str(how.audio))):
         raise error
@@ -158,18 +156,20 @@ def score(
             raise typer.Exit(DOES_NOT_PASS)
         return
     clips_here = local_engine(server, names, how, jobs=jobs or DEFAULT_JOBS, memory_mb=memory)
-    status = score_many(clips_here, output=output, as_json=as_json, gate=gate)
-    _write_report(output, report, overwrite=overwrite)
+    status = score_many(clips_here, output=output, as_json=as_json, gate=gate, report=page)
     raise typer.Exit(status)
 
 
-def _write_report(output: Path | None, report: Path | None, *, overwrite: bool) -> None:
-    if output is None or report is None:
-        return
-    from syncnet_client.records.read import read_rows
-    from syncnet_client.render.report import write_report
+def _live_report(
+    output: Path | None, report: Path, clips: list[str], *, overwrite: bool
+) -> LiveReport:
+    from syncnet_client.render.report import LiveReport, check_report, is_report
 
-    write_report(read_rows(output), report, title=output.name, overwrite=overwrite)
+    if output is None:
+        raise UsageError("--report shows the records of --output: name both")
+    # A batch that was stopped goes on with the same command.
+    check_report(report, clips, overwrite=overwrite or is_report(report))
+    return LiveReport(output, report)
 
 
 def _check_targets(clip: str, plot: Path | None, overlay: Path | None, *, overwrite: bool) -> None:

@@ -7,8 +7,11 @@ a clip could have put into its name or its errors stays data: the page never mak
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
 import json
 import shlex
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -20,12 +23,16 @@ from syncnet_client.contract import FRAME_MS, FRAMES_PER_SECOND
 from syncnet_client.defaults import DEFAULT_MIN_AGREEMENT
 from syncnet_client.errors import SyncNetError, UsageError
 from syncnet_client.files import check_target, replacing
+from syncnet_client.records.read import read_rows
 from syncnet_client.render.thumbnails import face_thumbnail
 
-__all__ = ["check_report", "write_report"]
+__all__ = ["LiveReport", "check_report", "is_report", "write_report"]
 
 PAGE = Path(__file__).with_name("page")
 CURVE_POINTS = 80  # of confidence over time
+REFRESH_S = 20.0
+REFRESH_SHARE = 0.05  # of a batch's time, at the most, goes into the page while it runs
+_HEAD_BYTES = 2048  # in which a report says what it is
 SHOWN = ("clip", "error", "error_type", "offset_frames", "offset_ms", "offset_low_ms",
          "offset_high_ms", "agreement", "confidence", "min_distance", "trusted", "reasons",
          "drift", "faces", "vshift", "warnings")  # fmt: skip
@@ -44,11 +51,21 @@ def check_report(path: Path, inputs: Iterable[str | Path] = (), *, overwrite: bo
     check_target(path, inputs, overwrite=overwrite)
 
 
+def is_report(path: Path) -> bool:
+    """Whether a file is a page that ``write_report`` wrote."""
+    try:
+        with path.open("rb") as file:
+            return b'name="generator" content="syncnet-client report"' in file.read(_HEAD_BYTES)
+    except OSError:
+        return False
+
+
 def write_report(
     rows: Sequence[Mapping[str, Any]],
     path: Path,
     *,
     title: str,
+    note: str = "",
     thumbnails: bool = True,
     overwrite: bool = False,
 ) -> None:
@@ -58,6 +75,7 @@ def write_report(
         rows: values of ``records.record.COLUMNS``, one row for each clip.
         path: the file; it appears complete or not at all.
         title: heading of the page.
+        note: a sentence that stands below it.
         thumbnails: show the faces; reads a frame of each clip that is a file here.
         overwrite: replace ``path`` if it exists.
 
@@ -68,6 +86,7 @@ def write_report(
     check_report(path, overwrite=overwrite)
     data = {
         "title": title,
+        "note": note,
         "version": version("syncnet-triton"),
         "frame_ms": FRAME_MS,
         "min_agreement": DEFAULT_MIN_AGREEMENT,
@@ -95,6 +114,52 @@ def write_report(
         raise SyncNetError(f"cannot write {path}: {error.strerror}") from error
 
 
+class LiveReport:
+    """The report of a batch that runs: written again every so often, and at the end.
+
+    Args:
+        records: the file to which the batch adds a record for each clip.
+        path: the page; every version of it appears complete.
+        every_s: pause between two versions. It grows with the time that a version takes.
+    """
+
+    def __init__(self, records: Path, path: Path, *, every_s: float = REFRESH_S) -> None:
+        self._records = records
+        self._path = path
+        self._every_s = every_s
+        self._next = time.monotonic() + every_s
+
+    def refresh(self, done: int, total: int) -> None:
+        """Write a version if it is time for one.
+
+        Args:
+            done: clips of this batch that are finished.
+            total: clips of this batch.
+        """
+        began = time.monotonic()
+        if began < self._next:
+            return
+        with contextlib.suppress(SyncNetError):  # the last version tells what is wrong
+            self.write(done, total)
+        now = time.monotonic()
+        self._next = now + max(self._every_s, (now - began) / REFRESH_SHARE)
+
+    def write(self, done: int, total: int) -> None:
+        """Write a version now; see ``refresh``.
+
+        Raises:
+            SyncNetError: the records cannot be read, or the page cannot be written.
+        """
+        unfinished = f"{done} of {total} clips: the batch had not ended when this was written."
+        write_report(
+            read_rows(self._records),
+            self._path,
+            title=self._records.name,
+            note="" if done == total else unfinished,
+            overwrite=True,
+        )
+
+
 def _distinct(rows: Sequence[Mapping[str, Any]], column: str) -> list[str]:
     return sorted({str(row[column]) for row in rows if row.get(column) not in (None, "")})
 
@@ -115,9 +180,14 @@ def _clip(row: Mapping[str, Any], thumbnails: bool) -> dict[str, Any]:
         clip["repair"] = shlex.join(["syncnet-client", "align", str(source), str(fixed)])
     if thumbnails and row.get("box") and row.get("start_s") is not None:
         middle = (row["start_s"] + row["end_s"]) / 2
-        if (jpeg := face_thumbnail(row["clip"], row["box"], middle)) is not None:
+        if (jpeg := _thumbnail(row["clip"], tuple(row["box"]), middle)) is not None:
             clip["face"] = base64.b64encode(jpeg).decode()
     return clip
+
+
+@functools.lru_cache(maxsize=10_000)  # a live report shows the same faces again and again
+def _thumbnail(clip: str, box: tuple[float, ...], time_s: float) -> bytes | None:
+    return face_thumbnail(clip, box, time_s)
 
 
 def _shortened(values: Sequence[float]) -> list[float]:

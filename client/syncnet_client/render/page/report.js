@@ -27,6 +27,8 @@
   function summarize() {
     document.title = byId("title").textContent = data.title;
     byId("version").textContent = data.version;
+    byId("note").textContent = data.note;
+    byId("note").hidden = data.note === "";
     const common = Object.entries(data.common).filter(([, values]) => values.length);
     byId("common").textContent = common
       .map(([name, values]) => `${name.replace("_", " ")}: ${values.join(" | ")}`).join(" · ");
