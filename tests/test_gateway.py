@@ -195,6 +195,45 @@ def test_a_repaired_clip_comes_back(gateway: RunningGateway, talking_clip: Path)
     assert wait_for(lambda: gateway.uploads() == [])
 
 
+def test_a_repair_is_followed_and_its_file_fetched_once(
+    gateway: RunningGateway, long_clip: Path
+) -> None:
+    told = events(gateway.post("/v1/align?force=true&stream=true", long_clip).text)
+    assert [name for name, _ in told[-2:]] == ["job", "result"]
+    jobs = [content for name, content in told if name == "job"]
+    steps = [job["progress"]["step"] for job in jobs if job["progress"]]
+    assert steps == sorted(steps)
+    assert set(steps) == {1, 2}  # the clip, then its copy
+    assert jobs[-1]["progress"]["steps"] == 2
+    place = f"/v1/jobs/{jobs[0]['id']}"
+    file = gateway.get(f"{place}/file")
+    assert 'filename="long.in-sync.mp4"' in file.headers["content-disposition"]
+    assert file.content[4:8] == b"ftyp"
+    assert_problem(gateway.get(f"{place}/file"), "not-found", "the file was sent before")
+    assert wait_for(lambda: gateway.uploads() == [])
+
+
+def test_a_score_has_no_file(gateway: RunningGateway, talking_clip: Path) -> None:
+    place = gateway.post("/v1/score", talking_clip).headers["location"]
+    assert_problem(gateway.get(f"{place}/file"), "not-found", "the job has no file")
+
+
+def test_a_file_that_is_not_fetched_takes_a_place(
+    server: Server, talking_clip: Path, tmp_path: Path
+) -> None:
+    options = ["--url", server.grpc_url, "--jobs", "1", "--waiting", "0"]
+    with running(tmp_path / "work", *options) as gateway:
+        answer = gateway.post(
+            "/v1/align?force=true", talking_clip, headers={"Prefer": "respond-async"}
+        )
+        assert answer.status_code == 202
+        place = answer.headers["location"]
+        assert wait_for(lambda: gateway.get(place).json()["state"] == "done")
+        assert_problem(gateway.post("/v1/score", talking_clip), "busy", "try again later")
+        assert gateway.get(f"{place}/file").status_code == 200
+        assert gateway.post("/v1/score", talking_clip).status_code == 200
+
+
 def test_clips_that_cannot_be_copied_into_their_container_become_matroska(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:

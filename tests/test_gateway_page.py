@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -136,6 +137,8 @@ def test_from_upload_to_result(page: Any, clips: dict[int, Path], shipped: Serve
         result = client.score(clips[5])
     facts = page.inner_text(".facts")
     assert "+5 frames, +200 ms" in facts
+    low, high = (f"{end:+.0f}".replace("-", "\u2212") for end in result.offset_interval_ms)
+    assert f"{low} to {high} ms" in facts
     assert f"{100 * result.agreement:.0f} % of the draws" in facts
     assert f"{result.confidence:.2f}" in facts
     assert f"{result.min_distance:.2f}" in facts
@@ -267,7 +270,15 @@ def test_what_can_be_taken_away(
     plot = taken("Plot")
     assert plot.suffix == ".png"
     assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    labels: list[str] = []
+    page.expose_function("labelled", lambda text: labels.append(text))
+    page.evaluate(
+        "new MutationObserver(([{target}]) => labelled(target.textContent))"
+        ".observe(document.querySelector('.takeaway-actions'), {subtree: true, childList: true})"
+    )
     repaired = taken("Repaired clip")
+    assert any(re.fullmatch(r"Repairing, \d+ %", label) for label in labels)
+    page.get_by_role("button", name="Repaired clip", exact=True).wait_for()
     assert repaired.name == f"{clips[5].stem}.in-sync.mp4"
     with SyncNetClient(shipped.grpc_url) as client:
         assert abs(client.score(repaired).offset_frames) <= 1

@@ -35,7 +35,7 @@ REPAIRABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 _Stream = Annotated[bool, Field(description="Answer with server-sent events; see the examples.")]
 _Force = Annotated[bool, Field(description="Repair although a measurement speaks against it.")]
 _ScoreQuery: Any = make_query("ScoreQuery", stream=(_Stream, False))
-_AlignQuery: Any = make_query("AlignQuery", force=(_Force, False))
+_AlignQuery: Any = make_query("AlignQuery", stream=(_Stream, False), force=(_Force, False))
 
 
 def make_router(
@@ -106,6 +106,27 @@ def make_router(
 
         jobs.start(job, work)
 
+    def answer_early(request: Request, job: Job, *, stream: bool) -> Response | None:
+        """The answer to a caller who does not wait for the outcome in silence."""
+        if "respond-async" in request.headers.get("prefer", ""):
+            return JSONResponse(_describe(job, jobs), 202, headers=_links(job))
+        if stream or "text/event-stream" in request.headers.get("accept", ""):
+            return event_stream(job, lambda each: _describe(each, jobs), owned=True)
+        return None
+
+    def send_file(job: Job) -> Response:
+        """The file of a job that is done; it is sent once, and then removed."""
+        _result(job)
+        file, job.output = job.output, None
+        if file is None:
+            raise ProblemError("not-found", "the job has no file, or the file was sent before")
+        return FileResponse(
+            file,
+            filename=file.name,
+            headers=_links(job),
+            background=BackgroundTask(jobs.release, job),
+        )
+
     @router.post("/score", **docs.SCORE)
     async def score(request: Request, query: Annotated[_ScoreQuery, Query()]) -> Response:
         """Measure how far the audio of a clip is ahead of or behind its video.
@@ -120,10 +141,8 @@ def make_router(
         """
         job, files = await upload(request, "score")
         start(job, files, query)
-        if "respond-async" in request.headers.get("prefer", ""):
-            return JSONResponse(_describe(job, jobs), 202, headers=_links(job))
-        if query.stream or "text/event-stream" in request.headers.get("accept", ""):
-            return event_stream(job, lambda each: _describe(each, jobs), owned=True)
+        if (early := answer_early(request, job, stream=query.stream)) is not None:
+            return early
         await _wait(request, job)
         return JSONResponse(_result(job), headers=_links(job))
 
@@ -135,19 +154,18 @@ def make_router(
         `syncnet-client align`, the clip is measured before and after, and there is no file
         when the offset is not trusted, or when the copy is not in sync. Both results are
         at the `Location` of the answer.
+
+        With `stream=true` or `Prefer: respond-async`, as for a score, the file is at
+        `/v1/jobs/{id}/file` once the job is done.
         """
         job, files = await upload(request, "align")
         clip = files["clip"]
         job.output = job.folder / f"{Path(clip.name).stem}.in-sync{_suffix(clip.name)}"
         start(job, files, query, force=query.force)
+        if (early := answer_early(request, job, stream=query.stream)) is not None:
+            return early
         await _wait(request, job)
-        _result(job)
-        return FileResponse(
-            job.output,
-            filename=job.output.name,
-            headers=_links(job),
-            background=BackgroundTask(jobs.release, job),
-        )
+        return send_file(job)
 
     @router.get("/jobs/{identity}", **docs.JOB)
     async def get_job(identity: str, request: Request) -> Response:
@@ -171,6 +189,11 @@ def make_router(
         job = jobs.get(identity)
         _result(job)
         return JSONResponse(job.faces or [])
+
+    @router.get("/jobs/{identity}/file", **docs.FILE)
+    async def get_file(identity: str) -> Response:
+        """Send the repaired clip of a job that is done, once."""
+        return send_file(jobs.get(identity))
 
     @router.delete("/jobs/{identity}", status_code=204, **docs.CANCEL)
     async def cancel_job(identity: str) -> Response:

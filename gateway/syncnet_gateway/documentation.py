@@ -7,7 +7,7 @@ from typing import Any
 
 from syncnet_gateway.problems import KINDS, MEDIA_TYPE
 
-__all__ = ["ALIGN", "CANCEL", "DESCRIPTION", "FACES", "JOB", "SCORE"]
+__all__ = ["ALIGN", "CANCEL", "DESCRIPTION", "FACES", "FILE", "JOB", "SCORE"]
 
 DESCRIPTION = """Audio-visual sync of talking-head clips, measured with SyncNet on Triton.
 
@@ -38,14 +38,14 @@ _JOB = {
     "kind": "score",
     "state": "running",
     "ahead": 0,
-    "progress": {"frames": 96, "windows": 0, "total_frames": 137},
+    "progress": {"frames": 96, "windows": 0, "total_frames": 137, "step": 1, "steps": 1},
 }
 _EVENTS = """event: job
 data: {"id": "Pp3Yv0cJm1m8mS0bqzqf7A", "kind": "score", "state": "waiting", "ahead": 2, "progress": null}
 
 event: job
 data: {"id": "Pp3Yv0cJm1m8mS0bqzqf7A", "kind": "score", "state": "running", "ahead": 0,
-data:  "progress": {"frames": 96, "windows": 0, "total_frames": 137}}
+data:  "progress": {"frames": 96, "windows": 0, "total_frames": 137, "step": 1, "steps": 1}}
 
 event: result
 data: {"clip": "interview.mp4", "offset_frames": -5, ...}
@@ -108,27 +108,32 @@ _JOB_PROBLEMS = [
 _SCORED = _json("The result", _RESULT)
 _SCORED["content"]["text/event-stream"] = {"example": _EVENTS}
 
+_ASYNC = _json("With Prefer: respond-async: the job, which is at its Location", _JOB)
+
 SCORE: dict[str, Any] = {
     "summary": "Measure a clip",
     "tags": ["clips"],
     "openapi_extra": _upload("clip", "audio"),
     "responses": {
         200: _SCORED,
-        202: _json("With Prefer: respond-async: the job, which is at its Location", _JOB),
+        202: _ASYNC,
         **_problems(name for name in _JOB_PROBLEMS if name != "untrusted"),
     },
+}
+_REPAIRED = {
+    "description": "The clip in sync",
+    "content": {"video/*": {"schema": {"type": "string", "format": "binary"}}},
 }
 ALIGN: dict[str, Any] = {
     "summary": "Repair a clip",
     "tags": ["clips"],
     "openapi_extra": _upload("clip"),
-    "responses": {
-        200: {
-            "description": "The clip in sync",
-            "content": {"video/*": {"schema": {"type": "string", "format": "binary"}}},
-        },
-        **_problems(_JOB_PROBLEMS),
-    },
+    "responses": {200: _REPAIRED, 202: _ASYNC, **_problems(_JOB_PROBLEMS)},
+}
+FILE: dict[str, Any] = {
+    "summary": "Fetch the repaired clip",
+    "tags": ["jobs"],
+    "responses": {200: _REPAIRED, **_problems(["no-token", "not-found", "not-finished"])},
 }
 JOB: dict[str, Any] = {
     "summary": "Ask for a job",

@@ -44,9 +44,11 @@ class Job:
         id: nobody can guess it; who has it may see and cancel the job.
         kind: what is done with the clip, a key of ``syncnet_gateway.worker.TASKS``.
         folder: private to the job; removed when the job has its outcome.
-        output: a file in it that is part of the outcome; the folder then stays until it is sent.
+        output: a file in it that is part of the outcome; None once it is sent. The folder stays
+            until then.
         state: where it is.
-        progress: how far its process is, as of ``syncnet_client.Progress``.
+        progress: how far its process is, as of ``syncnet_client.Progress``, with the number of
+            the measurement and how many there are.
         faces: where the faces are in every frame.
         result: the client's own JSON.
         problem: why there is no result.
@@ -69,6 +71,11 @@ class Job:
     def location(self) -> str:
         """Where it can be asked for."""
         return f"/v1/jobs/{self.id}"
+
+    @property
+    def takes_place(self) -> bool:
+        """Whether it is in work, or its file waits to be fetched."""
+        return not self.state.final or (self.state is State.DONE and self.output is not None)
 
     def tell(self, kind: str, content: Any) -> None:
         """Take a message of its process."""
@@ -159,8 +166,8 @@ class Jobs:
         """
         if self._stopping:
             raise ProblemError("stopping", "the gateway is stopping")
-        unfinished = sum(not job.state.final for job in self._jobs.values())
-        if unfinished >= self._limits.jobs + self._limits.waiting:
+        taken = sum(job.takes_place for job in self._jobs.values())
+        if taken >= self._limits.jobs + self._limits.waiting:
             self._metrics.refused.inc()
             raise ProblemError(
                 "busy",

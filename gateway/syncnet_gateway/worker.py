@@ -7,6 +7,7 @@ on each line, with a key that says what it is: ``progress``, ``faces``, ``result
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import os
 import pickle
@@ -79,11 +80,11 @@ class _Messages:
         self._stream.write(json.dumps(message, allow_nan=False) + "\n")
         self._stream.flush()
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: Progress, step: int, steps: int) -> None:
         now = time.monotonic()
         if now - self._told >= _PROGRESS_EVERY_S:
             self._told = now
-            self.send(progress=vars(progress))
+            self.send(progress={**vars(progress), "step": step, "steps": steps})
 
 
 def _score(client: SyncNetClient, task: Task, messages: _Messages) -> dict[str, Any]:
@@ -94,10 +95,11 @@ def _score(client: SyncNetClient, task: Task, messages: _Messages) -> dict[str, 
 
 def _align(client: SyncNetClient, task: Task, messages: _Messages) -> dict[str, Any]:
     assert task.output is not None
+    steps = itertools.count(1)  # the clip, then its copy
     return align(
         Path(task.clip),
         Path(task.output),
-        lambda path, name: _measure(client, task, path, name, messages),
+        lambda path, name: _measure(client, task, path, name, messages, next(steps), 2),
         force=task.force,
     ).to_dict()
 
@@ -109,11 +111,17 @@ TASKS: Mapping[str, Callable[[SyncNetClient, Task, _Messages], dict[str, Any]]] 
 
 
 def _measure(
-    client: SyncNetClient, task: Task, path: Path, name: str, messages: _Messages
+    client: SyncNetClient,
+    task: Task,
+    path: Path,
+    name: str,
+    messages: _Messages,
+    step: int = 1,
+    steps: int = 1,
 ) -> SyncResult:
     def progress(now: Progress) -> None:
         check_duration(now.frames / FRAMES_PER_SECOND)
-        messages.progress(now)
+        messages.progress(now, step, steps)
 
     def check_duration(seconds: float) -> None:
         if seconds > task.max_duration_s:

@@ -52,9 +52,10 @@ def align(
 
     check_output(clip, out, overwrite=overwrite)  # before a server is started for it
     with server.open() as client:
+        steps = iter(("before", "after"))
 
         def score(path: Path, name: str) -> SyncResult:
-            with ClipMeter(name) as meter:
+            with ClipMeter(f"{next(steps)}: {name}") as meter:
                 return client.score(path, name=name, progress=meter.update, **how.keywords())
 
         alignment = align_clip(clip, out, score, force=force, overwrite=overwrite)

@@ -51,15 +51,22 @@ export async function faces(id, token) {
   return (await send(`v1/jobs/${id}/faces`, { headers: headers(token) })).json();
 }
 
-// The repaired clip: { blob, name }.
-export async function align(file, query, token) {
-  const body = new FormData();
-  body.append("clip", file, file.name);
-  const response = await send(`v1/align?${new URLSearchParams(query)}`, {
-    method: "POST",
-    headers: headers(token),
-    body,
-  });
+// How much of a job is done, from 0 to 1; null where nobody knows.
+export function share({ frames, windows, total_frames: total, step, steps }) {
+  if (!total) return null;
+  // A frame is read first and scored some time later; both are work.
+  return (step - 1 + Math.min(1, (frames + windows) / (2 * total))) / steps;
+}
+
+// Scores a clip; see submit.
+export function score(file, query, how) {
+  return submit("v1/score", file, query, how);
+}
+
+// The repaired clip: { blob, name }; see submit.
+export async function align(file, query, how) {
+  const { id } = await submit("v1/align", file, query, how);
+  const response = await send(`v1/jobs/${id}/file`, { headers: headers(how.token) });
   const disposition = response.headers.get("Content-Disposition") ?? "";
   const encoded = /filename\*=utf-8''([^;]+)/i.exec(disposition)?.[1];
   const plain = /filename="([^"]+)"/.exec(disposition)?.[1];
@@ -67,11 +74,11 @@ export async function align(file, query, token) {
   return { blob: await response.blob(), name };
 }
 
-// Scores a clip. A fetch cannot tell how far an upload is; an XMLHttpRequest can, and lets the
-// events be read while they come.
-//   tell.upload(share) and tell.job(job) are called now and then; signal aborts.
+// Sends a clip and follows its job. A fetch cannot tell how far an upload is; an XMLHttpRequest
+// can, and lets the events be read while they come.
+//   tell.upload(share) and tell.job(job) are called now and then; signal, if given, aborts.
 // Returns { id, result }.
-export function score(file, query, { token, tell, signal }) {
+function submit(address, file, query, { token, tell, signal }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const events = new EventParser();
@@ -93,7 +100,7 @@ export function score(file, query, { token, tell, signal }) {
       }
     };
 
-    request.open("POST", `v1/score?${new URLSearchParams(query)}`);
+    request.open("POST", `${address}?${new URLSearchParams(query)}`);
     request.setRequestHeader("Accept", "text/event-stream");
     for (const [name, value] of Object.entries(headers(token))) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => {
@@ -113,7 +120,7 @@ export function score(file, query, { token, tell, signal }) {
     };
     request.onerror = () => reject(new Problem(UNREACHABLE));
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
-    signal.addEventListener("abort", () => request.abort());
+    signal?.addEventListener("abort", () => request.abort());
 
     const body = new FormData();
     body.append("clip", file, file.name);

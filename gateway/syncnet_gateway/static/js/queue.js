@@ -151,10 +151,7 @@ class Entry {
       this.#show(ahead > 0 ? `Waits; ${ahead} before it` : "Waits; is the next", null);
     } else if (state === "running" && progress === null) this.#show("Reading the clip", null);
     else if (state === "running") {
-      const { frames, windows, total_frames: total } = progress;
-      // A frame is read first and scored some time later; both are work.
-      const share = total ? Math.min(1, (frames + windows) / (2 * total)) : null;
-      this.#show(`Scoring: ${(frames / 25).toFixed(0)} s of video read`, share);
+      this.#show(`Scoring: ${(progress.frames / 25).toFixed(0)} s of video read`, api.share(progress));
     }
   }
 

@@ -298,10 +298,21 @@ export class Result {
   async #repair(button, notice, more) {
     const label = button.textContent;
     button.disabled = true;
-    button.textContent = "Repairing \u2026";
+    const show = (what, share) => {
+      button.textContent = share === null ? `${what} \u2026` : `${what}, ${Math.round(100 * share)} %`;
+    };
+    show("Repairing", null);
     notice.replaceChildren();
+    const tell = {
+      upload: (share) => share < 1 && show("Uploading", share),
+      job: ({ progress }) => show("Repairing", progress && api.share(progress)),
+    };
     try {
-      const { blob, name } = await api.align(this.#entry.file, { ...this.#entry.query, ...more }, this.#token());
+      const { blob, name } = await api.align(
+        this.#entry.file,
+        { ...this.#entry.query, ...more },
+        { token: this.#token(), tell },
+      );
       download(blob, name);
       announce(`${name} was repaired`);
     } catch (error) {
