@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import fakes
 import grpc
 import numpy as np
 import pytest
@@ -246,6 +247,15 @@ def test_headers_and_scope_reach_the_server(fake: FakeTriton):
     assert (metrics.offset, metrics.confidence) == pytest.approx(expected[:2])
     np.testing.assert_array_equal(metrics.frame_confidence, expected.frame_confidence)
     assert transport.model_versions() == {"video_tower": "3", "audio_tower": "3"}
+    transport.close()
+
+
+def test_nine_draws_of_ten_are_not_a_little_less(fake: FakeTriton, monkeypatch: pytest.MonkeyPatch):
+    """FP32 holds 0.9 as a little less, and the verdict asks for 0.9."""
+    real = fakes.sync_metrics
+    monkeypatch.setattr(fakes, "sync_metrics", lambda *rows: real(*rows)._replace(agreement=0.9))
+    transport = GrpcTransport(fake.url)
+    assert transport.measure(np.ones((20, 5), np.float32), "clip").agreement == 0.9
     transport.close()
 
 

@@ -34,7 +34,7 @@ pytestmark = [
 
 CLIPS = 3
 FRAMES = 45  # 40 windows
-LOW_CONFIDENCE = 2.0  # in sync_metrics/config.pbtxt
+LOW_AGREEMENT = 0.9  # in sync_metrics/config.pbtxt
 
 
 def scrape(server: Server) -> str:
@@ -76,8 +76,10 @@ def test_the_models_count_what_was_scored(server: Server) -> None:
     assert increase("syncnet_scoring_seconds_total") > 0
     assert increase("syncnet_results_total", scope="chunk") == CLIPS * 2
     assert increase("syncnet_results_total", scope="clip") == CLIPS
-    low = sum(result.confidence < LOW_CONFIDENCE for result in results)
-    assert increase("syncnet_low_confidence_results_total", scope="clip") == low
+    low = sum(result.agreement < LOW_AGREEMENT for result in results)
+    assert low > 0  # noise
+    assert increase("syncnet_low_agreement_results_total", scope="clip") == low
+    assert 'syncnet_low_agreement_results_total{scope="chunk"}' not in after
     for bound in ("0", "1", "2", "3", "5", "10", "15", "+Inf"):
         counted = increase("syncnet_absolute_offset_frames_bucket", scope="clip", le=bound)
         assert counted == sum(abs(result.offset_frames) <= float(bound) for result in results)

@@ -110,7 +110,7 @@ def metrics_response(response: Any, *, segments: bool) -> Metrics:
         confidence=float(_output(response, SYNCNET.confidence).item()),
         min_distance=float(_output(response, SYNCNET.min_distance).item()),
         frame_confidence=_output(response, SYNCNET.frame_confidence)[0],
-        agreement=float(_output(response, SYNCNET.agreement).item()),
+        agreement=_share(_output(response, SYNCNET.agreement).item()),
         offset_interval=(float(low), float(high)),
         mean_distances=_output(response, SYNCNET.mean_distances)[0],
         track_weights=tuple(map(float, _output(response, SYNCNET.track_weights)[0])),
@@ -127,9 +127,14 @@ def _segments(response: Any) -> tuple[SegmentMetrics, ...]:
     )
     columns = (_output(response, name)[0] for name in names)
     return tuple(
-        SegmentMetrics(int(start), int(offset), float(confidence), float(agreement))
+        SegmentMetrics(int(start), int(offset), float(confidence), _share(agreement))
         for start, offset, confidence, agreement in zip(*columns, strict=True)
     )
+
+
+def _share(value: float) -> float:
+    """A share as a decimal number: 9 draws of 10 are 0.9, which FP32 holds as a little less."""
+    return round(float(value), 6)
 
 
 def model_request(model: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Any:

@@ -1,10 +1,10 @@
 """Triton model `sync_metrics`: DISTANCES fp32 [K, 2 V + 1] -> offset and confidence.
 
-Publishes counters on Triton's metrics endpoint: results, results of low confidence, and absolute
+Publishes counters on Triton's metrics endpoint: results, results of low agreement, and absolute
 offsets in cumulative buckets. Each is labelled with the scope of the result: `chunk` when the
 ensemble asks; `clip` or `track` when a client sets the request parameter `scope` to that, and then
-the answer also says how sure it is. With the request parameter `segment_windows`, the rows are also
-scored in segments of so many windows.
+the answer also says how sure it is (agreement). With the request parameter `segment_windows`, the
+rows are also scored in segments of so many windows.
 """
 
 import json
@@ -15,6 +15,7 @@ import triton_python_backend_utils as pb_utils
 from sync_metrics import segment_metrics, sync_metrics
 
 SCOPES = ("chunk", "track", "clip")
+RESAMPLED = SCOPES[1:]  # chunks have no agreement
 OFFSET_BUCKETS = ("0", "1", "2", "3", "5", "10", "15", "+Inf")  # frames, upper bounds
 
 
@@ -22,21 +23,21 @@ OFFSET_BUCKETS = ("0", "1", "2", "3", "5", "10", "15", "+Inf")  # frames, upper 
 class Settings:
     """The parameters of config.pbtxt."""
 
-    low_confidence: float  # results below this are counted as of low confidence
+    low_agreement: float  # results below this are counted as of low agreement
 
     @classmethod
     def from_model_config(cls, model_config):
         parameters = json.loads(model_config)["parameters"]
-        return cls(low_confidence=float(parameters["low_confidence"]["string_value"]))
+        return cls(low_agreement=float(parameters["low_agreement"]["string_value"]))
 
 
 class ResultCounters:
     """What Prometheus gets to know of the results of each scope."""
 
-    def __init__(self, low_confidence):
-        self._low_confidence = low_confidence
+    def __init__(self, low_agreement):
+        self._low_agreement = low_agreement
         results = _family("syncnet_results_total", "Chunks and clips scored")
-        low = _family("syncnet_low_confidence_results_total", "Results of low confidence")
+        low = _family("syncnet_low_agreement_results_total", "Tracks and clips of low agreement")
         offsets = _family(
             "syncnet_absolute_offset_frames_bucket",
             "Results whose absolute offset is at most `le` frames",
@@ -44,7 +45,7 @@ class ResultCounters:
         # A metric is gone when its family is collected, so the families are kept.
         self._families = (results, low, offsets)
         self._results = {scope: results.Metric({"scope": scope}) for scope in SCOPES}
-        self._low = {scope: low.Metric({"scope": scope}) for scope in SCOPES}
+        self._low = {scope: low.Metric({"scope": scope}) for scope in RESAMPLED}
         self._offsets = {
             (scope, bound): offsets.Metric({"scope": scope, "le": bound})
             for scope in SCOPES
@@ -53,7 +54,7 @@ class ResultCounters:
 
     def count(self, scope, metrics):
         self._results[scope].increment(1)
-        if metrics.confidence < self._low_confidence:
+        if scope in RESAMPLED and metrics.agreement < self._low_agreement:
             self._low[scope].increment(1)
         for bound in OFFSET_BUCKETS:
             if abs(metrics.offset) <= float(bound):
@@ -63,7 +64,7 @@ class ResultCounters:
 class TritonPythonModel:
     def initialize(self, args):
         settings = Settings.from_model_config(args["model_config"])
-        self._counters = ResultCounters(settings.low_confidence)
+        self._counters = ResultCounters(settings.low_agreement)
 
     def execute(self, requests):
         return [self._answer(request) for request in requests]
@@ -76,7 +77,7 @@ class TritonPythonModel:
             scope = _scope(parameters)
             results = [
                 sync_metrics(
-                    rows, None if tracks is None else tracks[item], resample=scope != "chunk"
+                    rows, None if tracks is None else tracks[item], resample=scope in RESAMPLED
                 )
                 for item, rows in enumerate(distances)
             ]
@@ -93,7 +94,7 @@ class TritonPythonModel:
             )
         for result in results:
             self._counters.count(scope, result)
-        resampled = [] if scope == "chunk" else _resampled(results)
+        resampled = _resampled(results) if scope in RESAMPLED else []
         return pb_utils.InferenceResponse(
             [
                 _tensor("OFFSET", np.int32, [[result.offset] for result in results]),
