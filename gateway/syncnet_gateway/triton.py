@@ -24,6 +24,7 @@ class Readiness:
         self._checked = -_KEEP_S
         self._reason: str | None = None
         self._seen = False
+        self._down_since = 0.0
 
     async def require(self) -> None:
         """Return if Triton can score.
@@ -33,9 +34,11 @@ class Readiness:
         """
         async with self._lock:
             if time.monotonic() - self._checked >= _KEEP_S:
-                self._reason = await self._ask()
+                before, self._reason = self._reason, await self._ask()
                 self._checked = time.monotonic()
                 self._seen = self._seen or self._reason is None
+                if before is None:
+                    self._down_since = self._checked
         if self._reason is not None:
             raise ProblemError("server-unavailable", self._reason)
 
@@ -43,15 +46,15 @@ class Readiness:
         """Return when Triton can score; if it could before, wait until it can again.
 
         Raises:
-            ProblemError: it never could, or cannot for longer than the client waits.
+            ProblemError: it never could, or has been away for longer than the client waits.
         """
-        deadline = time.monotonic() + self._settings.grpc.retry_timeout_s
         while True:
             try:
                 await self.require()
                 return
             except ProblemError:
-                if not self._seen or time.monotonic() >= deadline:
+                away_s = time.monotonic() - self._down_since
+                if not self._seen or away_s >= self._settings.grpc.retry_timeout_s:
                     raise
             await asyncio.sleep(_KEEP_S)
 
