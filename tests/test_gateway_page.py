@@ -137,7 +137,9 @@ def test_from_upload_to_result(page: Any, clips: dict[int, Path], shipped: Serve
         result = client.score(clips[5])
     facts = page.inner_text(".facts")
     assert "+5 frames, +200 ms" in facts
-    low, high = (f"{end:+.0f}".replace("-", "\u2212") for end in result.to_dict()["offset_interval_ms"])
+    low, high = (
+        f"{end:+.0f}".replace("-", "\u2212") for end in result.to_dict()["offset_interval_ms"]
+    )
     assert f"{low} to {high} ms" in facts
     assert f"{100 * result.agreement:.0f} % of the draws" in facts
     assert f"{result.confidence:.2f}" in facts
