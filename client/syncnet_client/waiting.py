@@ -26,6 +26,7 @@ __all__ = [
     "first_completed",
     "get",
     "interrupts_between_waits",
+    "interrupts_for_parent",
     "pause",
 ]
 
@@ -61,6 +62,22 @@ def interrupts_between_waits() -> Iterator[None]:
         check_interrupt()
     finally:
         _interrupt = _Interrupt.NONE
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def interrupts_for_parent() -> Iterator[None]:
+    """Let processes that are started in the block ignore Ctrl-C: this one decides what it means.
+
+    A terminal sends it to all of them. Has no effect outside of the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
         signal.signal(signal.SIGINT, before)
 
 

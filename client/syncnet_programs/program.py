@@ -15,10 +15,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand
+from typer.models import ArgumentInfo, OptionInfo
 
 from syncnet_programs.groups import parameters_of
 from syncnet_programs.installs import install_command
@@ -30,6 +32,7 @@ STOPPED = 130  # as shells give for a process that SIGINT ended
 
 # Typer's own classes have moved from release to release, but not their order.
 _ClickException: Any = typer.BadParameter.__mro__[2]
+_VALUES: dict[Any, str] = {int: "N", float: "NUMBER", Path: "PATH", str: "TEXT"}
 GENERAL = "General"  # the group of the options that all commands have
 
 
@@ -102,7 +105,7 @@ class Program:
         examples: Sequence[str],
         common: Sequence[inspect.Parameter],
     ) -> None:
-        own = parameters_of(function)
+        own = [_named(each) for each in parameters_of(function)]
         names = [each.name for each in own]
 
         @functools.wraps(function)
@@ -225,6 +228,24 @@ def _group(parameter: Any) -> str:
     if parameter.name in ("help", "install_completion", "show_completion"):
         return GENERAL
     return getattr(parameter, "rich_help_panel", None) or "Options"
+
+
+def _named(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Let the help say what a value is, where the parameter does not."""
+    kind, *settings = get_args(parameter.annotation) or (parameter.annotation,)
+    kinds = set(_parts(kind))
+    for setting in settings:
+        if isinstance(setting, ArgumentInfo):
+            setting.metavar = setting.metavar or parameter.name.upper()
+        elif isinstance(setting, OptionInfo) and setting.metavar is None:
+            setting.metavar = next((_VALUES[each] for each in _VALUES if each in kinds), None)
+    return parameter
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    yield kind
+    for part in get_args(kind):
+        yield from _parts(part)
 
 
 def _say(

@@ -6,7 +6,7 @@ run that is resumed sees what an uninterrupted one would have seen.
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,12 +24,13 @@ from syncnet_client.contract import (
     WINDOW_FRAMES,
     WINDOW_SAMPLES,
 )
+from syncnet_client.waiting import interrupts_for_parent
 from syncnet_server import default_model_repository, load_model_module
 from syncnet_training.augment import augment_audio, augment_video
 from syncnet_training.errors import DatasetError
 from syncnet_training.storage import Clip
 
-__all__ = ["Batch", "BatchShape", "Batches", "audio_windows", "batch_loader"]
+__all__ = ["Batch", "BatchShape", "Batches", "audio_windows", "batch_loader", "started"]
 
 
 def audio_windows(samples: NDArray[np.int16], first: int, count: int) -> NDArray[np.float32]:
@@ -201,6 +202,12 @@ def batch_loader(
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_start_worker,
     )
+
+
+def started(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """Iterate over a loader whose processes are started now, and leave Ctrl-C to this one."""
+    with interrupts_for_parent():
+        return iter(loader)
 
 
 def _start_worker(_: int) -> None:

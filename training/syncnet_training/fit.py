@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from syncnet_export.checkpoint import load_checkpoint, save_checkpoint
 from syncnet_export.network import SyncNet
-from syncnet_training.data import Batch, Batches, BatchShape, batch_loader
+from syncnet_training.data import Batch, Batches, BatchShape, batch_loader, started
 from syncnet_training.device import on_device
 from syncnet_training.embedding import embed_audio, embed_video, video_windows
 from syncnet_training.errors import CheckpointError, DatasetError
@@ -30,7 +30,7 @@ from syncnet_training.step import (
 )
 from syncnet_training.storage import Clip
 
-__all__ = ["FitConfig", "Progress", "Report", "fit"]
+__all__ = ["FitConfig", "Progress", "Report", "fit", "steps_kept"]
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
@@ -141,7 +141,7 @@ def fit(
         workers=workers,
         pin_memory=device.type == "cuda",
     )
-    for report in _train(step, on_device(loader, device), first, config, report_steps):
+    for report in _train(step, on_device(started(loader), device), first, config, report_steps):
         with (run / LOG).open("a") as log:
             log.write(json.dumps(asdict(report)) + "\n")
         _save(run / CHECKPOINT, step, report.step, config)
@@ -151,6 +151,15 @@ def fit(
     state = _finished(step, measured, config)
     save_checkpoint(run / WEIGHTS, state, half=half)
     return run / WEIGHTS
+
+
+def steps_kept(run: Path) -> int:
+    """The steps that are in a run's checkpoint; 0 if there is none."""
+    path = run / CHECKPOINT
+    if not path.is_file():
+        return 0
+    done: int = torch.load(path, map_location="cpu", weights_only=True)["step"]
+    return done
 
 
 def _initial_network(config: FitConfig) -> SyncNet:

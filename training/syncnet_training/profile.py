@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from syncnet_export.network import SyncNet
-from syncnet_training.data import Batches, BatchShape, batch_loader
+from syncnet_training.data import Batches, BatchShape, batch_loader, started
 from syncnet_training.device import on_device
 from syncnet_training.errors import TrainingError
 from syncnet_training.step import StepConfig, TrainingStep
@@ -155,7 +155,7 @@ def profile(
         workers=workers,
         pin_memory=device.type == "cuda",
     )
-    batches = on_device(loader, device)
+    batches = on_device(started(loader), device)
     for _ in range(warm_up):
         step(next(batches), shape.stride, 1e-4)
 

@@ -1,6 +1,7 @@
 """`syncnet-train evaluate`: how well weights find the offset, and how surely."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,41 +29,43 @@ __all__ = ["evaluate"]
 _SECONDS = 8
 _MARGIN = 10  # frames at each end that shifts are cut from
 
+_clips = partial(typer.Option, rich_help_panel="Clips of yours")
+_synthetic = partial(typer.Option, rich_help_panel="Synthetic clips")
+_measure = partial(typer.Option, rich_help_panel="Measurement")
+
 
 def evaluate(
     weights: Annotated[Path, typer.Argument(help="Checkpoint: safetensors or published .model.")],
     clips: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Real clips: a file, folder, pattern or manifest; may be given several times."
-        ),
+        _clips(help="Real clips: a file, folder, pattern or manifest; may be given several times."),
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of clips, as `prepare` writes it; may be given several times."),
+        _clips(help="Folder of clips, as `prepare` writes it; may be given several times."),
     ] = None,
     in_sync: Annotated[
         bool,
-        typer.Option(
+        _clips(
             "--in-sync",
             help="The clips are in sync: shift each at random and count the offsets found.",
         ),
     ] = False,
-    count: Annotated[int, typer.Option(min=2, help="Synthetic clips.")] = 50,
+    count: Annotated[int, _synthetic(min=2, help="Synthetic clips.")] = 50,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the synthetic clips; choose one not trained on.")
+        int, _synthetic(min=0, help="Of the synthetic clips; choose one not trained on.")
     ] = 777_000,
     hard: Annotated[
-        bool, typer.Option("--hard", help="Small faces, low bit rates, noise, telephones.")
+        bool, _synthetic("--hard", help="Small faces, low bit rates, noise, telephones.")
     ] = False,
     recordings: Annotated[
         Path | None,
-        typer.Option(help="Folder of recorded voices for synthetic clips, usually /usr/share."),
+        _synthetic(help="Folder of recorded voices for synthetic clips, usually /usr/share."),
     ] = None,
-    vshift: Annotated[int, typer.Option(min=1, help="Frames searched to each side.")] = 15,
+    vshift: Annotated[int, _measure(min=1, help="Frames searched to each side.")] = 15,
     others: Annotated[
         int | None,
-        typer.Option(
+        _measure(
             min=1, help="Other clips whose audio each clip in sync is tried with. [default: all]"
         ),
     ] = None,

@@ -4,11 +4,11 @@ PyTorch is imported inside the commands: a help text must not wait for it.
 """
 
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from syncnet_programs.program import stopping
+from syncnet_programs.terminal import progress_console
 from syncnet_training.commands.options import (
     DeviceOption,
     Precision,
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
     from syncnet_training.fit import Report
 
 __all__ = ["fit"]
+
+
+_run = partial(typer.Option, rich_help_panel="Run")
+_network = partial(typer.Option, rich_help_panel="Network")
+_batch = partial(typer.Option, rich_help_panel="Batches")
+_step = partial(typer.Option, rich_help_panel="Steps")
+_validation = partial(typer.Option, rich_help_panel="Validation")
 
 
 class Tower(str, Enum):
@@ -44,47 +53,43 @@ def fit(
         typer.Argument(help="Folders of clips, as `synthesize` and `prepare` write them."),
     ],
     run: Annotated[
-        Path, typer.Option(help="Folder of the run: checkpoint, log and resulting weights.")
+        Path, _run(help="Folder of the run: checkpoint, log and resulting weights.")
     ] = Path("runs/fit"),
     width: Annotated[
-        float, typer.Option(min=0.01, help="Width of the layers; 1 is the published network.")
+        float, _network(min=0.01, help="Width of the layers; 1 is the published network.")
     ] = 0.25,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = 2000,
-    clips: Annotated[int, typer.Option(min=1, help="Clips in a step.")] = 14,
-    windows: Annotated[int, typer.Option(min=2, help="Video windows of each of them.")] = 5,
-    stride: Annotated[int, typer.Option(min=1, help="Frames between these windows.")] = 3,
+    steps: Annotated[int, _step(min=1, help="Steps of the whole run.")] = 2000,
+    clips: Annotated[int, _batch(min=1, help="Clips in a step.")] = 14,
+    windows: Annotated[int, _batch(min=2, help="Video windows of each of them.")] = 5,
+    stride: Annotated[int, _batch(min=1, help="Frames between these windows.")] = 3,
     margin: Annotated[
-        int, typer.Option(min=0, help="Audio windows to choose from before and after them.")
+        int, _batch(min=0, help="Audio windows to choose from before and after them.")
     ] = 2,
-    learning_rate: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 1.5e-3,
-    weight_decay: Annotated[float, typer.Option(help="Of AdamW, on matrices and kernels.")] = 0.03,
+    learning_rate: Annotated[float, _step(help="Peak of the one-cycle schedule.")] = 1.5e-3,
+    weight_decay: Annotated[float, _step(help="Of AdamW, on matrices and kernels.")] = 0.03,
     ramp_steps: Annotated[
-        int, typer.Option(min=0, help="Steps over which augmentation grows to full strength.")
+        int, _batch(min=0, help="Steps over which augmentation grows to full strength.")
     ] = 800,
     init: Annotated[
         Path | None,
-        typer.Option(
-            help="Checkpoint to start from, such as the official weights; sets the width."
-        ),
+        _network(help="Checkpoint to start from, such as the official weights; sets the width."),
     ] = None,
-    freeze: Annotated[
-        Tower | None, typer.Option(help="Tower that stays as it is in --init.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run.")] = False,
-    seed: Annotated[int, typer.Option(help="Of weights, batches and augmentation.")] = 0,
+    freeze: Annotated[Tower | None, _network(help="Tower that stays as it is in --init.")] = None,
+    resume: Annotated[bool, _run("--resume", help="Go on with the run.")] = False,
+    seed: Annotated[int, _run(help="Of weights, batches and augmentation.")] = 0,
     held_out: Annotated[
-        int, typer.Option(min=0, help="Clips at the end of the data that are not trained on.")
+        int, _validation(min=0, help="Clips at the end of the data that are not trained on.")
     ] = 16,
     validation: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of clips to measure on, in place of --held-out."),
+        _validation(help="Folder of clips to measure on, in place of --held-out."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that load batches.")] = 2,
+    workers: Annotated[int, _batch(min=0, help="Processes that load batches.")] = 2,
     report_steps: Annotated[
-        int, typer.Option(min=1, help="Steps between checkpoints, and between lines of the log.")
+        int, _run(min=1, help="Steps between checkpoints, and between lines of the log.")
     ] = 50,
     half: Annotated[
-        bool, typer.Option("--half", help="Round the weights of the result to fp16.")
+        bool, _network("--half", help="Round the weights of the result to fp16.")
     ] = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.auto,
@@ -96,7 +101,7 @@ def fit(
     of steps that are done, the weights of the checkpoint are written and nothing is trained.
     """
     from syncnet_training.data import BatchShape
-    from syncnet_training.fit import FitConfig
+    from syncnet_training.fit import FitConfig, steps_kept
     from syncnet_training.fit import fit as run_fit
     from syncnet_training.step import StepConfig
     from syncnet_training.storage import open_clips
@@ -117,7 +122,6 @@ def fit(
     )
     where, kind = choose_device(device, precision)
     found = [clip for folder in data for clip in open_clips(folder)]
-    console = Console(stderr=True)
     columns = (
         TextColumn("steps"),
         BarColumn(),
@@ -126,7 +130,17 @@ def fit(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+
+    def stopped() -> str:
+        done = steps_kept(run)
+        if not done:
+            return "no step was kept; the same command starts again"
+        return f"{done} of {steps} steps are in {run}; the same command with --resume goes on"
+
+    with (
+        stopping(stopped),
+        Progress(*columns, console=progress_console()) as progress,
+    ):
         task = progress.add_task("starting", total=steps)
 
         def show(report: "Report") -> None:

@@ -2,6 +2,7 @@
 
 import json
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,14 +24,21 @@ class Precision(str, Enum):
     fp32 = "fp32"
 
 
+_compute = partial(typer.Option, rich_help_panel="Compute")
 DeviceOption = Annotated[
-    str, typer.Option(help="Where to compute: cpu, cuda, cuda:1; auto takes a GPU if there is one.")
+    str,
+    _compute(
+        metavar="DEVICE",
+        help="Where to compute: cpu, cuda, cuda:1; auto takes a GPU if there is one.",
+    ),
 ]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option(help="What to compute in; auto is bf16 where the hardware multiplies it."),
+    _compute(help="What to compute in; auto is bf16 where the hardware multiplies it."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON, not a table.", rich_help_panel="Output")
+]
 
 
 def choose_device(name: str, precision: Precision) -> "tuple[torch.device, torch.dtype]":

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["prepare"]
 
+_clips = partial(typer.Option, rich_help_panel="Clips")
+_sets = partial(typer.Option, rich_help_panel="Sets")
+_work = partial(typer.Option, rich_help_panel="Work")
+
 
 @takes(how=options_of(ScoreOptions), server=connection)
 def prepare(
@@ -41,29 +46,27 @@ def prepare(
         ),
     ],
     seconds: Annotated[
-        float, typer.Option(min=1.2, help="Cut tracks into equal clips of about this length.")
+        float, _clips(min=1.2, help="Cut tracks into equal clips of about this length.")
     ] = 4.0,
     keep_all: Annotated[
-        bool, typer.Option("--all", help="Keep also what the verdict does not trust.")
+        bool, _clips("--all", help="Keep also what the verdict does not trust.")
     ] = False,
     align: Annotated[
-        bool, typer.Option("--align", help="Move the audio of each track by its measured offset.")
+        bool, _clips("--align", help="Move the audio of each track by its measured offset.")
     ] = False,
     max_offset: Annotated[
         int,
-        typer.Option(min=0, help="Without --align: leave out what is further out of sync, frames."),
+        _clips(min=0, help="Without --align: leave out what is further out of sync, frames."),
     ] = 3,
     test_share: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of the sources for the test set.")
+        float, _sets(min=0, max=0.9, help="Share of the sources for the test set.")
     ] = 0.1,
     by_folder: Annotated[
         bool,
-        typer.Option(
-            "--by-folder", help="Videos in one folder show one speaker: keep them in one set."
-        ),
+        _sets("--by-folder", help="Videos in one folder show one speaker: keep them in one set."),
     ] = False,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Videos worked on at once.")
+        int, _work("--jobs", "-j", min=1, metavar="N", help="Videos worked on at once.")
     ] = DEFAULT_JOBS,
     how: ScoreOptions,
     server: Connection,

@@ -1,6 +1,7 @@
 """`syncnet-train profile`: time the parts of a training step."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,14 +25,17 @@ __all__ = ["profile"]
 _CLIPS = 8  # made for the run where there are none
 _FRAMES = 75
 
+_step = partial(typer.Option, rich_help_panel="Steps")
+_data = partial(typer.Option, rich_help_panel="Data")
+
 
 def profile(
-    batch: Annotated[int, typer.Option(min=2, help="Samples in a step.")] = 1024,
-    steps: Annotated[int, typer.Option(min=1, help="Steps to measure.")] = 50,
-    width: Annotated[float, typer.Option(min=0.01, help="Width of the layers.")] = 1.0,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that load batches.")] = 2,
+    batch: Annotated[int, _step(min=2, help="Samples in a step.")] = 1024,
+    steps: Annotated[int, _step(min=1, help="Steps to measure.")] = 50,
+    width: Annotated[float, _step(min=0.01, help="Width of the layers.")] = 1.0,
+    workers: Annotated[int, _data(min=0, help="Processes that load batches.")] = 2,
     data: Annotated[
-        Path | None, typer.Option(help="Folder of clips; without it a few are made for the run.")
+        Path | None, _data(help="Folder of clips; without it a few are made for the run.")
     ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.auto,

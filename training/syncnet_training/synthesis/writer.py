@@ -14,6 +14,7 @@ import av
 import cv2
 import numpy as np
 
+from syncnet_client.waiting import interrupts_for_parent
 from syncnet_training.errors import DatasetError
 from syncnet_training.storage import is_complete, read_about, write_clip
 from syncnet_training.synthesis.clip import (
@@ -175,7 +176,8 @@ def write_clips(
             jobs, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
         ) as pool,
     ):
-        tasks = [pool.submit(_make, order, index) for index in range(clips)]
+        with interrupts_for_parent():
+            tasks = [pool.submit(_make, order, index) for index in range(clips)]
         try:
             for task in tasks:
                 yield task.result()
