@@ -158,8 +158,16 @@ def test_encrypted_with_certificates_on_both_sides(clip: Path, tmp_path: Path):
         done = run(*command, *trusting, *known, "--header", "Authorization: Bearer x")
         assert done.returncode == 0, done.stderr
         assert server.metadata["authorization"] == "Bearer x"
-        for options in [trusting, ("--tls", *known), ()]:
-            assert_fails(run(*command, *options), "no Triton server answers")
+        for options, words in [
+            (trusting, "the server asks for a client certificate: pass --cert and --key"),
+            (("--tls", *known), "the server's certificate is not trusted"),
+            ((), "the server speaks TLS: pass --tls, or --ca"),
+            (("--ca", tmp_path / "key.pem"), "key.pem holds no certificates"),
+        ]:
+            assert_fails(run(*command, *options), f"server {server.url}: ", words)
+    with FakeTriton() as plain:
+        done = run("score", clip, "--url", plain.url, *trusting)
+    assert_fails(done, "the server does not speak TLS: leave out --tls, --ca, --cert and --key")
 
 
 def test_ctrl_c_ends_it_at_once(clip: Path):

@@ -37,6 +37,7 @@ from syncnet_client.transport.retry import Backoff, Doubt, Failure
 from syncnet_client.transport.shared_memory import SharedMemory
 from syncnet_client.transport.spread import SpreadStream
 from syncnet_client.transport.stream import ORDERLY_CLOSE_S, GrpcChunkStream
+from syncnet_client.transport.tls import explain
 from syncnet_client.waiting import POLL_S, check_interrupt, pause
 
 __all__ = ["GrpcOptions", "GrpcTransport"]
@@ -86,6 +87,11 @@ class GrpcOptions:
         if (self.cert is None) != (self.key is None):
             raise UsageError("a client certificate needs its key, and a key its certificate")
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether the connection speaks TLS."""
+        return bool(self.tls or self.ca or self.cert)
+
 
 class GrpcTransport:
     """A ``Transport`` to the server at ``url``, which is ``HOST:PORT``.
@@ -128,6 +134,10 @@ class GrpcTransport:
                 if not self._ask("ModelReady", request).ready:
                     raise ModelNotReadyError(self._why_not_ready(model))
         except grpc.RpcError as error:
+            options = self._options
+            how = {"ca": options.ca, "cert": options.cert, "key": options.key}
+            if why := explain(self._url, tls=options.encrypted, **how):
+                raise ServerUnavailableError(f"server {self._url}: {why}") from error
             raise ServerUnavailableError(
                 f"no Triton server answers at {self._url}; syncnet-server starts one "
                 f"({Failure.of_rpc(error).sentence})"
@@ -314,7 +324,7 @@ def _open_channel(url: str, options: GrpcOptions) -> grpc.Channel:
     ]
     if _LOOPBACK.match(url):
         arguments.append(("grpc.enable_http_proxy", 0))  # no proxy knows this machine's own ports
-    if not (options.tls or options.ca or options.cert):
+    if not options.encrypted:
         return grpc.insecure_channel(url, options=arguments)
     credentials = grpc.ssl_channel_credentials(
         root_certificates=_read(options.ca),
