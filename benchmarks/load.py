@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from benchmarks.perf_analyzer import PerfAnalyzer
 from benchmarks.setup import FullSize, read_sample
-from syncnet_client.chunks import Chunker
+from syncnet_client.chunks import Chunk, Chunker
 from syncnet_client.contract import SAMPLES_PER_FRAME
 from syncnet_client.defaults import DEFAULT_CHUNK, DEFAULT_VSHIFT
 from syncnet_export.onnx_files import embed, open_session
@@ -96,8 +96,17 @@ def run(full_size: FullSize, folder: Path, *, profile: str | None, full: bool) -
     }
 
 
-def model_tensors(model_repository: Path, windows: int) -> dict[str, Tensors]:
-    """Inputs of every model for one chunk in the middle of the sample clip, no batch dimension."""
+def ensemble_tensors(windows: int) -> Tensors:
+    """Inputs of the ensemble for one chunk in the middle of the sample clip, no batch dimension."""
+    return _ensemble_inputs(_chunk(windows))
+
+
+def _ensemble_inputs(chunk: Chunk) -> Tensors:
+    padding = np.array(chunk.padding, np.int32)
+    return {"FRAMES": chunk.frames, "AUDIO": chunk.audio, "AUDIO_PADDING": padding}
+
+
+def _chunk(windows: int) -> Chunk:
     images, samples = read_sample()
     # Enough of it for a halo on both sides of the chunk.
     count = windows + 2 * DEFAULT_VSHIFT + 6
@@ -106,7 +115,12 @@ def model_tensors(model_repository: Path, windows: int) -> dict[str, Tensors]:
     chunker = Chunker(vshift=DEFAULT_VSHIFT, chunk=windows)
     chunker.push_clip(count, sound)
     chunker.push_frames(0, DEFAULT_VSHIFT, frames[DEFAULT_VSHIFT:])
-    chunk = next(iter([*chunker.ready(), *chunker.finish()]))
+    return next(iter([*chunker.ready(), *chunker.finish()]))
+
+
+def model_tensors(model_repository: Path, windows: int) -> dict[str, Tensors]:
+    """Inputs of every model for one chunk in the middle of the sample clip, no batch dimension."""
+    chunk = _chunk(windows)
     mfcc = load_model_module(model_repository, "mfcc").mfcc_windows(chunk.audio)
     video, audio = (
         embed(open_session(model_repository / spec.name / "1" / FP32.file_name), spec, inputs)[0]
@@ -116,7 +130,7 @@ def model_tensors(model_repository: Path, windows: int) -> dict[str, Tensors]:
     shift_distance = load_model_module(model_repository, "shift_distance")
     distances = shift_distance.shift_distances(video, audio, *chunk.padding)
     return {
-        "syncnet": {"FRAMES": chunk.frames, "AUDIO": chunk.audio, "AUDIO_PADDING": padding},
+        "syncnet": _ensemble_inputs(chunk),
         "video_tower": {"FRAMES": chunk.frames},
         "mfcc": {"AUDIO": chunk.audio},
         "audio_tower": {"MFCC": mfcc},

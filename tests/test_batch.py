@@ -110,9 +110,7 @@ def test_an_interruption_ends_the_clips_in_progress() -> None:
             endless.wait(60)
             return result_of(clip)
         try:
-            frames = 0
-            while True:
-                frames += 1
+            for frames in range(1, 60_000):
                 progress(Progress(frames, 0, None))
                 endless.set()
                 time.sleep(0.001)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -145,6 +146,24 @@ def test_perf_analyzer_drives_every_model(
 def test_perf_analyzer_says_why_it_fails(server: Server, tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="no_such_model"):
         PerfAnalyzer(tmp_path).run(server.grpc_url, "no_such_model", {}, concurrency=1)
+
+
+@pytest.mark.server
+def test_perf_analyzer_runs_on_the_ensemble_by_one_command(server: Server) -> None:
+    command = [sys.executable, "-m", "benchmarks.perf_analyzer", "--windows", "10"]
+    options = ["--", "--concurrency-range", "2", "--measurement-request-count", "2"]
+    done = subprocess.run(
+        [*command, "--url", server.grpc_url, *options],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        cwd=Path(__file__).parents[1],
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Minimum number of samples in each window: 2\n" in done.stdout
+    assert "\nConcurrency: 2, throughput: " in done.stdout
+    assert "video_tower, version: 1" in done.stdout
 
 
 @pytest.mark.parametrize("way", ["bare", "clock", "haar", "whole"])

@@ -56,6 +56,9 @@ def test_clips_are_tried_with_their_own_sound_and_with_others(
     assert [each["statistic"] for each in found["separations"]] == ["agreement", "confidence"]
     assert all(each["area"] == 0.5 for each in found["separations"])
     assert "area under the curve 0.500" in plot.read_text()
-    shown = run(*command)
+    kept = run(*command)
+    assert kept.returncode == 2
+    assert "pass --overwrite to replace it" in kept.stderr
+    shown = run(*command, "--overwrite")
     assert "3 clips with their own sound, 6 with another clip's" in shown.stdout
     assert run(*command[:2], *command[-2:]).returncode == 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 import trustme
 from commandline import CLIENT, assert_fails, run, write_clip
 from fakes import FakeTriton, Silence
+from tiny import wait_for
 
 from benchmarks.processes import measure
 from syncnet_server import Server
@@ -178,8 +178,7 @@ def test_ctrl_c_ends_it_at_once(clip: Path):
             stderr=subprocess.PIPE,
             text=True,
         )
-        while not server.streamed and process.poll() is None:
-            time.sleep(0.02)
+        assert wait_for(lambda: bool(server.streamed) or process.poll() is not None, 120)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ import av
 import pytest
 from commandline import CLIENT, assert_fails, run, write_clip
 from fakes import FakeTriton, Silence
+from tiny import wait_for
 
 NAMES = ["a.mkv", "b.mkv", "c.mkv"]
 
@@ -84,8 +84,7 @@ def test_killed_in_the_middle_and_run_again(folder: Path, tmp_path: Path) -> Non
     with FakeTriton([None, Silence()]) as server:
         command = [*CLIENT, "score", str(folder), *options, "--url", server.url]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while len(server.streamed) < 2 and process.poll() is None:
-            time.sleep(0.02)
+        assert wait_for(lambda: len(server.streamed) > 1 or process.poll() is not None, 120)
         process.kill()
         process.wait()
     with path.open("ab") as file:
@@ -104,8 +103,7 @@ def test_ctrl_c_ends_a_batch_at_once(folder: Path) -> None:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        while len(server.streamed) < 3 and process.poll() is None:
-            time.sleep(0.02)
+        assert wait_for(lambda: len(server.streamed) > 2 or process.poll() is not None, 120)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -11,7 +11,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 from commandline import write_clip
 from conftest import copy_model_repository
 from fakes import FakeTriton, Silence
+from tiny import wait_for
 
 from syncnet_export.tower_specs import TOWERS
 from syncnet_training.synthesis import write_clips
@@ -35,9 +35,7 @@ def interrupted(program: str, *arguments: object, begun: Callable[[], object]) -
         text=True,
         start_new_session=True,
     ) as process:
-        deadline = time.monotonic() + _LIMIT_S
-        while process.poll() is None and not begun() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        assert wait_for(lambda: bool(begun()) or process.poll() is not None, _LIMIT_S)
         assert process.poll() is None, process.communicate()
         os.killpg(process.pid, signal.SIGINT)
         stdout, stderr = process.communicate(timeout=_LIMIT_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import fakes
@@ -23,6 +22,7 @@ from fakes import (
     make_chunks,
     sync_metrics,
 )
+from tiny import wait_for
 
 from syncnet_client.chunks import Chunk
 from syncnet_client.errors import (
@@ -166,8 +166,7 @@ def test_a_restarted_server_goes_on_where_the_other_stopped():
         second = FakeTriton()
 
         def restart() -> None:
-            while len(first.streamed) < 3:
-                time.sleep(0.01)
+            wait_for(lambda: len(first.streamed) > 2, 60)
             first.stop()
             second.start(port)
 
@@ -187,7 +186,7 @@ def test_no_more_chunks_are_in_flight_than_allowed():
 
     def count(_: object) -> None:
         nonlocal most
-        time.sleep(0.02)  # the client may run ahead as far as it is allowed to
+        wait_for(lambda: unanswered > 3, 0.02)  # the client runs ahead as far as it may
         with lock:
             most = max(most, unanswered)
 
@@ -219,8 +218,7 @@ def test_closing_the_transport_ends_what_others_do_with_it(fake: FakeTriton, fau
     transport = GrpcTransport(fake.url, GrpcOptions(retry_timeout_s=1000, timeout_s=1000))
 
     def close_soon() -> None:
-        while not fake.streamed:
-            time.sleep(0.01)
+        wait_for(lambda: bool(fake.streamed), 60)
         transport.close()
 
     closing = threading.Thread(target=close_soon)

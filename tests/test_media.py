@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import itertools
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_recipes import Recipe, encode, picture_number, read, rotate_mp4
+from tiny import wait_for
 
 from syncnet_client.errors import MediaError, NoAudioError, NoVideoError, UsageError
 from syncnet_client.media import ArrayMedia, open_media
@@ -353,8 +355,8 @@ def test_decoding_stays_only_a_few_blocks_ahead(tmp_path: Path) -> None:
     path = encode(tmp_path / "clip.mkv", PLAIN.with_(seconds=Fraction(8)))
     with open_media(path) as media:
         next(media)
-        time.sleep(0.3)  # time enough to decode all of it, were it not held back
-        assert media._queue.qsize() <= 2
+        assert wait_for(lambda: media._queue.qsize() == 2)
+        assert not wait_for(lambda: media._queue.qsize() > 2, 0.3)
         assert sum(len(block.frames) for block in media) == 195
 
 
@@ -384,6 +386,16 @@ def test_silent_pipe_is_given_up(tmp_path: Path) -> None:
         open_media(pipe, timeout_s=0.2)
 
 
+def position(path: Path) -> int:
+    """How far this process has read a file that it has open; 0 if it has not."""
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if link.readlink() == path:
+                info = Path("/proc/self/fdinfo", link.name).read_text()
+                return int(info.split()[1])
+    return 0
+
+
 def test_growing_file_is_followed_until_nothing_more_comes(tmp_path: Path) -> None:
     data = encode(tmp_path / "clip.ts", PLAIN.with_(seconds=Fraction(4))).read_bytes()
     growing = tmp_path / "growing.ts"
@@ -391,13 +403,13 @@ def test_growing_file_is_followed_until_nothing_more_comes(tmp_path: Path) -> No
     growing.write_bytes(data[:half])
 
     def write() -> None:
-        time.sleep(0.5)
+        wait_for(lambda: position(growing) >= half)
         with growing.open("ab") as file:
             file.write(data[half:])
 
     writer = threading.Thread(target=write)
     writer.start()
-    reading = read(growing, follow=True, timeout_s=1.5)
+    reading = read(growing, follow=True, timeout_s=3)
     writer.join()
     assert len(reading.images) == 100
     assert any("no new data" in warning for warning in reading.summary.warnings)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -119,3 +123,28 @@ def test_overlays_that_cannot_be_written(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no such file"):
         write_overlay(tmp_path / "missing.mp4", result, tmp_path / "overlay.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_file_that_may_not_grow_gets_a_hint_that_fits(
+    clip: Path, tmp_path: Path, suffix: str
+) -> None:
+    """With a limit on the size of files, writing fails as on a full disk, with another number."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(MediaError) as caught:
+            write_overlay(clip, result_of(str(clip), windows=FRAMES - 5), tmp_path / f"o{suffix}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(caught.value).endswith("File too large (it is beyond what a file may hold)")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_gets_a_hint_that_fits(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = av.error.OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "o.mkv")
+    monkeypatch.setattr("syncnet_client.render.overlay._write", Mock(side_effect=full))
+    with pytest.raises(MediaError, match=r"left on device \(free some, or name a file on another"):
+        write_overlay(clip, result_of(str(clip), windows=FRAMES - 5), tmp_path / "o.mkv")

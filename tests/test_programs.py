@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from commandline import CLIENT, run, write_clip
 from fakes import FakeTriton, Silence
+from tiny import wait_for
 
 PROGRAMS = {
     "syncnet-client": ["score", "align", "watch", "calibrate", "report", "fetch"],
@@ -178,8 +179,7 @@ def test_ctrl_c_is_status_130_and_one_line(tmp_path: Path, attempt: int, several
             stderr=subprocess.PIPE,
             text=True,
         )
-        while not server.streamed and process.poll() is None:
-            time.sleep(0.01)
+        assert wait_for(lambda: bool(server.streamed) or process.poll() is not None, 120)
         time.sleep(0.05 * attempt)  # not a wait: another moment each time
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from commandline import CLIENT, assert_fails, run, write_clip
 from fakes import FakeTriton, WrittenStream, WrittenTransport, written_frames
+from tiny import wait_for
 
 from syncnet_client import Measurement, NoFaceError, SyncNetClient, Update, UsageError
 from syncnet_client.faces import Box, CropEvent, CroppedFrame, CropSummary, TrackEnd, TrackFrames
@@ -263,7 +264,7 @@ def test_a_file_that_is_still_being_written(fake: FakeTriton, clip: Path, tmp_pa
     growing.write_bytes(content[: len(content) // 2])
 
     def write_the_rest() -> None:
-        time.sleep(2)
+        wait_for(lambda: bool(fake.streamed), 60)  # the first half has been read
         with growing.open("ab") as file:
             file.write(content[len(content) // 2 :])
 

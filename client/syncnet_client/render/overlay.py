@@ -7,6 +7,7 @@ run the waveform and the confidence of the speaker.
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -37,6 +38,8 @@ AROUND = FRAMES_PER_SECOND  # frames shown to each side of the present one
 PEAKS_PER_FRAME = 4  # 10 ms each
 FULL_SCALE = 32_768
 CLOCK = Fraction(1, 90_000)  # s, divides the frame times of all usual rates
+FULL = "free some, or name a file on another disk"
+HINTS = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EFBIG: "it is beyond what a file may hold"}
 ENCODER = {"crf": "20", "preset": "veryfast"}
 
 RGB = tuple[int, int, int]
@@ -72,16 +75,17 @@ def write_overlay(clip: str | Path, result: SyncResult, path: Path) -> None:
 
     Raises:
         UsageError: the suffix is unknown, or the folder does not exist.
-        MediaError: the clip cannot be read, or its audio codec does not fit the container.
+        MediaError: the clip cannot be read, its audio codec does not fit the container, or the
+            disk is full.
     """
     check_overlay(path)
     try:
         with replacing(path) as temporary:
             _write(str(clip), result, temporary)
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise MediaError(
-            f"cannot write the overlay {path}: {error} (MKV takes every audio codec)"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        hint = HINTS.get(getattr(error, "errno", None) or 0, "MKV takes every audio codec")
+        raise MediaError(f"cannot write the overlay {path}: {reason} ({hint})") from error
 
 
 def _write(clip: str, result: SyncResult, path: Path) -> None:
