@@ -145,13 +145,22 @@ def _gpu(results: Path, command: str) -> None:
 
     if not torch.cuda.is_available():
         raise BenchmarkError("--gpu needs torch with CUDA and a GPU; there is none here")
+
+    def record(figures: dict[str, Any]) -> None:
+        write("gpu", command, figures, results)
+        print(f"measured {figures['rows'][-1]['way']}", file=sys.stderr)
+
     figures = gpu.run(
-        device=torch.device("cuda"), width=1.0, batches=(256, 1024), calls=10, repeats=5
+        device=torch.device("cuda"),
+        width=1.0,
+        windows=(256, 1024),
+        calls=10,
+        repeats=5,
+        record=record,
     )
-    print(write("gpu", command, figures, results))
-    failed = [row["configuration"] for row in figures["rows"] if not row["passed"]]
-    if failed:
-        raise BenchmarkError(f"past the tolerance of its precision: {', '.join(failed)}")
+    print(results / "gpu.json")
+    if failed := gpu.failures(figures):
+        raise BenchmarkError(f"failed, or past the tolerance of its precision: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

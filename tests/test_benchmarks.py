@@ -8,16 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 
 from benchmarks import gpu, plots, published, record, report
+from benchmarks.gpu import runtimes
+from benchmarks.gpu.way import Embed, MissingError, Way
 from benchmarks.load import model_tensors
 from benchmarks.perf_analyzer import PerfAnalyzer, read_report
 from benchmarks.processes import BenchmarkError, measure, tree_cpu_s
 from benchmarks.scenes import Scene
 from benchmarks.setup import write_clip
-from syncnet_export.network import SyncNet
+from syncnet_export.network import SyncNet, random_checkpoint
 from syncnet_server import Server
 
 
@@ -100,11 +103,69 @@ def test_flops_of_a_window_are_those_of_the_layers() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # of torch's own
 def test_gpu_benchmark_compares_every_configuration_with_the_network() -> None:
-    figures = gpu.run(device=torch.device("cpu"), width=1 / 16, batches=(8,), calls=1, repeats=1)
-    assert len(figures["rows"]) == 5
+    recorded: list[int] = []
+    figures = gpu.run(
+        device=torch.device("cpu"),
+        width=1 / 16,
+        windows=(8,),
+        calls=1,
+        repeats=1,
+        record=lambda so_far: recorded.append(len(so_far["rows"])),
+    )
+    assert recorded == [1, 2, 3, 4, 5, 6]
+    assert gpu.failures(figures) == []
     for row in figures["rows"]:
         assert row["passed"], row
-        assert row["windows_per_s"]["median"] > 0
+        assert row["windows_per_s"]["on_card"]["median"] > 0
+
+
+def test_a_way_that_fails_is_recorded_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> Embed:
+        raise RuntimeError("out of\nmemory")
+
+    def lack() -> Embed:
+        raise MissingError("tensorrt is not installed")
+
+    def wrong() -> Embed:
+        return lambda frames: torch.ones(1, frames.shape[1] - 4, 1024)
+
+    ways = [
+        Way(name, 1, 2, 1e-3, prepare)
+        for name, prepare in (("fails", refuse), ("lacks", lack), ("is wrong", wrong))
+    ]
+    monkeypatch.setattr(gpu, "pytorch_ways", lambda *_: ways)
+    monkeypatch.setattr(gpu, "runtime_ways", lambda *_: ())
+    figures = gpu.run(
+        device=torch.device("cpu"),
+        width=0.01,
+        windows=(2,),
+        calls=1,
+        repeats=1,
+        record=lambda _: None,
+    )
+    failing, missing, different = figures["rows"]
+    assert failing["failed"] == "RuntimeError: out of memory"
+    assert missing["missing"] == "tensorrt is not installed"
+    assert different["passed"] is False
+    assert gpu.failures(figures) == ["fails", "is wrong"]
+
+
+def test_a_provider_that_does_not_load_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = "CUDAExecutionProvider"
+    network = SyncNet.from_state_dict(random_checkpoint(width=0.01))
+    cuda, *_ = runtimes.runtime_ways(network, torch.device("cuda"), (2,))
+    with pytest.raises(MissingError, match=f"built without {provider}"):
+        cuda.prepare()
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [provider])
+    with pytest.raises(MissingError, match=f"{provider} is part of .* but does not load here"):
+        cuda.prepare()
+
+
+def test_tensorrt_is_missing_where_it_is_not_installed() -> None:
+    network = SyncNet.from_state_dict(random_checkpoint(width=0.01))
+    *_, tensorrt = runtimes.runtime_ways(network, torch.device("cuda"), (2,))
+    with pytest.raises(MissingError, match="tensorrt is not installed"):
+        tensorrt.prepare()
 
 
 def test_a_report_of_perf_analyzer_is_read(tmp_path: Path) -> None:

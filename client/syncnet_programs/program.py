@@ -14,7 +14,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -23,7 +22,7 @@ from typer.core import TyperCommand
 from typer.models import ArgumentInfo, OptionInfo
 
 from syncnet_programs.groups import parameters_of
-from syncnet_programs.installs import install_command
+from syncnet_programs.installs import install_command, package_version
 from syncnet_programs.terminal import Verbosity, prepare_streams, set_verbosity, verbosity
 
 __all__ = ["GENERAL", "Program", "one_line", "stopping"]
@@ -160,7 +159,7 @@ class Program:
 
     def _print_version(self, wanted: bool) -> None:
         if wanted:
-            print(f"{self.name} {version('syncnet-triton')}")
+            print(f"{self.name} {package_version()}")
             raise typer.Exit
 
     def _fail(self, error: object, status: int) -> int:

@@ -13,7 +13,7 @@ from syncnet_export.description import WeightsDescription
 from syncnet_export.fp16 import to_fp16
 from syncnet_export.grouping import run_in_groups
 from syncnet_export.int8 import LayerStatistics, calibrate, integer_layers, quantise
-from syncnet_export.metadata import TowerMetadata, exporter_version
+from syncnet_export.metadata import TowerMetadata
 from syncnet_export.mixed import LayerChoice
 from syncnet_export.naming import name_after_checkpoint
 from syncnet_export.onnx_files import embed, open_session, write_model
@@ -30,6 +30,7 @@ from syncnet_export.served_tower import serving_form
 from syncnet_export.tower_files import TowerFile
 from syncnet_export.tower_specs import VIDEO, TowerSpec
 from syncnet_export.tracing import store_half_weights, trace
+from syncnet_programs.installs import package_version
 
 __all__ = ["Exporter"]
 
@@ -98,7 +99,7 @@ class Exporter:
             tower=spec.name,
             precision=precision.name,
             checkpoint_sha256=self._checkpoint.sha256,
-            exporter=exporter_version(),
+            exporter=package_version(),
             calibration=", ".join(clip.name for clip in self._clips) if precision.integer else "",
             in_fp32=in_fp32,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ __all__ = [
     "LICENCE_NOTE",
     "TowerMetadata",
     "describe_file",
-    "exporter_version",
     "read_metadata",
     "require_one_source",
 ]
@@ -72,11 +70,6 @@ class TowerMetadata:
         for name, value in asdict(self).items():
             if value:
                 model.metadata_props.add(key=_PREFIX + name, value=value)
-
-
-def exporter_version() -> str:
-    """The version of the package that exports."""
-    return importlib.metadata.version("syncnet-triton")
 
 
 def read_metadata(path: Path) -> TowerMetadata:

@@ -21,6 +21,7 @@ __all__ = [
     "LIVE_CHUNK",
     "MAX_BATCH",
     "ShapeRange",
+    "build_engine",
     "build_plans",
     "configure",
     "read_network",
@@ -114,7 +115,7 @@ def build_plans(
             if progress is not None:
                 progress(spec.name)
             source, folder = sources[spec.name], folders[spec.name]
-            engine, timings = _build(trt, source.read_bytes(), spec, timings)
+            engine, timings = build_engine(trt, source.read_bytes(), spec, timings)
             record = PlanRecord(
                 tensorrt=trt.__version__,
                 compute_capability=capability,
@@ -184,8 +185,20 @@ def configure(builder: Any, spec: TowerSpec) -> Any:
     return config
 
 
-def _build(trt: Any, model: bytes, spec: TowerSpec, timings: bytes) -> tuple[bytes, bytes]:
-    """The engine of an ONNX model, and the timing cache with what was measured for it."""
+def build_engine(
+    trt: Any, model: bytes, spec: TowerSpec, timings: bytes = b""
+) -> tuple[bytes, bytes]:
+    """The engine of an ONNX model, and the timing cache with what was measured for it.
+
+    Args:
+        trt: the package.
+        model: the bytes of the ONNX file.
+        spec: of the tower.
+        timings: the timing cache to begin with.
+
+    Raises:
+        TensorRTError: TensorRT cannot read the model or build the engine.
+    """
     logger = trt.Logger(trt.Logger.WARNING)
     builder = trt.Builder(logger)
     network = read_network(trt, builder, logger, model, spec.name)

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -29,6 +28,7 @@ from syncnet_gateway.metrics import Metrics
 from syncnet_gateway.options import describe
 from syncnet_gateway.settings import Settings
 from syncnet_gateway.triton import Readiness
+from syncnet_programs.installs import package_version
 
 __all__ = ["create_app"]
 
@@ -62,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         title="SyncNet gateway",
         description=DESCRIPTION,
-        version=version("syncnet-triton"),
+        version=package_version(),
         license_info={"name": "MIT"},
         lifespan=lifespan,
     )

@@ -13,7 +13,6 @@ import json
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from syncnet_client.errors import SyncNetError, UsageError
 from syncnet_client.files import check_target, replacing
 from syncnet_client.records.read import read_rows
 from syncnet_client.render.thumbnails import face_thumbnail
+from syncnet_programs.installs import package_version
 
 __all__ = ["LiveReport", "check_report", "is_report", "write_report"]
 
@@ -87,7 +87,7 @@ def write_report(
     data = {
         "title": title,
         "note": note,
-        "version": version("syncnet-triton"),
+        "version": package_version(),
         "frame_ms": FRAME_MS,
         "min_agreement": DEFAULT_MIN_AGREEMENT,
         "common": {name: _distinct(rows, name) for name in COMMON},
