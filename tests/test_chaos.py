@@ -69,7 +69,8 @@ def assert_nothing_is_wrong(figures: dict[str, object], clips: int, faults: int)
         assert site["failures"] == {}
         for count in ("lost", "doubled", "different", "false_failures"):
             assert site[count] == 0, (site, count)
-    assert figures["leftovers"] == []
+    # Not known where the system gives no namespaces.
+    assert figures["leftovers"] == (None if figures["skipped_kinds"] else [])
     assert figures["problems"] == []
 
 

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
+import tiny
+import tritonclient.grpc
 import trustme
 from commandline import CLIENT, assert_fails, run, write_clip
 from fakes import FakeTriton, Silence
 from tiny import wait_for
+from tritonclient.utils import InferenceServerException
 
 from benchmarks.processes import measure
+from syncnet_client import ServerUnavailableError
+from syncnet_client.commands.connection import Connection
+from syncnet_client.transport.grpc import GrpcOptions
+from syncnet_client.waiting import interrupts_between_waits, pause
 from syncnet_server import Server
+from syncnet_server.restarts import RestartPolicy, kept_running
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +210,51 @@ def test_local_starts_a_server_for_the_call(narrow_repository: Path, clip: Path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["model_versions"] == {"audio_tower": "1", "video_tower": "1"}
     assert done.stderr == "starting a local server ...\n"
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    """What --local means, in a folder whose repository is one tiny model."""
+    tiny.write_tiny(tmp_path / "model_repository")
+    monkeypatch.chdir(tmp_path)
+    return Connection(None, GrpcOptions())
+
+
+def kill_tritonserver() -> None:
+    (triton,) = (p for p in tiny.tree(os.getpid()) if p.name() == "tritonserver")
+    triton.kill()
+    triton.wait()
+
+
+@pytest.mark.server
+def test_local_server_that_dies_comes_back(local: Connection) -> None:
+    with local.reach() as url:
+        kill_tritonserver()
+        with tritonclient.grpc.InferenceServerClient(url) as client:
+
+            def is_back() -> bool:
+                with contextlib.suppress(InferenceServerException):
+                    return bool(client.is_model_ready("tiny", client_timeout=5))
+                return False
+
+            assert wait_for(is_back, 60)
+
+
+@pytest.mark.server
+def test_local_server_that_dies_too_often_ends_the_call(
+    local: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = functools.partial(kept_running, policy=RestartPolicy(most=0))
+    monkeypatch.setattr("syncnet_server.restarts.kept_running", never)
+
+    def call() -> None:
+        with local.reach(), interrupts_between_waits():
+            kill_tritonserver()
+            pause(60, threading.Event())
+
+    killed = r"^the local server: tritonserver was killed by SIGKILL$"
+    with pytest.raises(ServerUnavailableError, match=killed):
+        call()
 
 
 @pytest.mark.server

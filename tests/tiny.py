@@ -36,6 +36,9 @@ class TritonPythonModel:
             if x.max() > 0:
                 Path(__file__).with_name("busy").touch()
                 time.sleep(float(x.max()))
+            end = time.monotonic() - float(x.min())
+            while time.monotonic() < end:
+                pass
             responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("Y", 2 * x)]))
         return responses
 """
@@ -44,7 +47,8 @@ class TritonPythonModel:
 def write_tiny(repository: Path, name: str = "tiny", initialize: str = "pass") -> Path:
     """Write a model that doubles X after sleeping for max(X) seconds; return the repository.
 
-    When it goes to sleep, it creates a file `busy` beside its model.py.
+    When it goes to sleep, it creates a file `busy` beside its model.py. If min(X) is negative, it
+    works for so many seconds.
 
     Args:
         initialize: a Python statement that the model runs when it is loaded.

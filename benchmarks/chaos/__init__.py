@@ -7,5 +7,6 @@ file in the end: every clip once, with the bits of a quiet run.
 
 Everything is bounded in time and number and touches nothing but loopback addresses and processes
 that this program has started. It runs in namespaces of its own, where `unshare` gives them, because
-it fills its disk and /dev/shm; without, those two faults are left out.
+it fills its disk and /dev/shm; without, those two faults are left out, and what is left behind is
+not counted.
 """

@@ -15,11 +15,11 @@ from pathlib import Path
 import psutil
 
 from benchmarks.chaos.hostile import cancel_streams, hostile_grpc, hostile_http
-from benchmarks.chaos.sites import Replica, Site
+from benchmarks.chaos.sites import Replica, Site, wait_until
 
 __all__ = ["FAULTS", "FILLING"]
 
-_PAUSE_S = 10.0
+_PAUSE_S = 10.0  # unless its server lets the process go on
 _END_S = 30.0
 _FULL_S = 3.0
 _LEFT_BYTES = 64 << 10
@@ -43,12 +43,18 @@ def _pause(kind: str) -> Fault:
         victims = source.choice(site.replicas).family(kind)
         if victims:
             victim = source.choice(victims)
-            with _held(site):
-                _signal(victim, signal.SIGSTOP)
-                time.sleep(_PAUSE_S)
+            _signal(victim, signal.SIGSTOP)
+            if not wait_until(lambda: not _is_stopped(victim), _PAUSE_S):
                 _signal(victim, signal.SIGCONT)
 
     return fault
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _stop_in_order(site: Site, source: random.Random) -> None:

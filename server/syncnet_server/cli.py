@@ -19,13 +19,12 @@ from syncnet_programs.program import GENERAL, Program
 from syncnet_server.errors import ServingError
 from syncnet_server.log import LogFollower, is_problem, say
 from syncnet_server.processor import has_amx
-from syncnet_server.restarts import RestartPolicy, keep_running
+from syncnet_server.restarts import RestartPolicy, keep_running, watch
 from syncnet_server.security import Tls
-from syncnet_server.server import Server
+from syncnet_server.server import STUCK_AFTER_S, Server
 
 __all__ = ["PROGRAM", "main", "serve"]
 
-_POLL_S = 0.5
 _SHARED_MEMORY_WANTED_BYTES = 256 << 20
 
 _models = partial(typer.Option, rich_help_panel="Models")
@@ -103,6 +102,14 @@ def serve(
         int, _life(min=1, metavar="N", help="Give up at more restarts than this ...")
     ] = 20,
     restart_window: Annotated[float, _life(min=1, help="... in so many seconds.")] = 600.0,
+    stuck_after: Annotated[
+        float,
+        _life(
+            min=0,
+            help="End a tritonserver that has stood still for so long, though it has requests or "
+            "does not answer; 0 for never.",
+        ),
+    ] = STUCK_AFTER_S,
     trace: Annotated[
         list[str] | None,
         _log(
@@ -145,6 +152,7 @@ def serve(
         metrics_port=metrics_port or None,
         startup_timeout_s=startup_timeout,
         exit_timeout_s=exit_timeout,
+        stuck_after_s=stuck_after,
         tls=Tls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None,
         admin_key=admin_key,
         http_inference=http_inference,
@@ -164,7 +172,7 @@ def serve(
                     f"serving on gRPC {server.grpc_url}, HTTP {server.http_url}, "
                     f"metrics {server.metrics_url}; Ctrl-C stops"
                 )
-            keep_running(server, policy, lambda running: _follow(running, level, restarts=restart))
+            keep_running(server, policy, lambda running: _follow(running, level))
     except KeyboardInterrupt:
         if not quiet:
             say("stopped")
@@ -191,24 +199,21 @@ def _interrupt(_signum: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _follow(server: Server, level: int, *, restarts: bool) -> str:
+def _follow(server: Server, level: int) -> str:
     """Copy tritonserver's log to stderr until it ends by itself; return how, in words.
 
     Args:
         server: the one that runs.
         level: below 0 for nothing, 0 for warnings and errors, above for everything.
-        restarts: end it when it is stuck, because it will be started again.
     """
     log = LogFollower(server.log_path, server.log_start)
-    ending = None
-    while ending is None:
-        ending = server.wait(_POLL_S)
-        if ending is None and restarts and server.end_stuck():
-            say("tritonserver holds requests and has done nothing for 10 s: ending it")
+
+    def copy_log() -> None:
         for line in log.new_lines():
             if level > 0 or (level == 0 and is_problem(line)):
                 say(line)
-    return ending
+
+    return watch(server, copy_log)
 
 
 def _say_notes(profile: str) -> None:

@@ -2,10 +2,10 @@
 
 This file is run as a script, in a session of its own, between the process that uses a `Server`
 and tritonserver. Its standard input is a lifeline: the first line is the job as JSON, and `STOP`
-ends it in order, `STOP_SOON` with little time for requests. The end of the file means that the
-parent died: then nobody waits for answers, and tritonserver is killed so that its ports are free
-at once. Standard output tells the parent the process group of tritonserver, and later, in a line,
-how tritonserver ended if it did so by itself.
+ends it in order, `STOP_SOON` with little time for requests, `STOP_NOW` with none. The end of the
+file means that the parent died: then nobody waits for answers, and tritonserver is killed so that
+its ports are free at once. Standard output tells the parent, a line each, the process group of
+tritonserver, which members were continued, and how tritonserver ended if it did so by itself.
 
 The family ends together, whoever dies first:
 
@@ -15,6 +15,8 @@ The family ends together, whoever dies first:
   signal on the stubs would not do: Triton starts them from threads that end.
 * a stub: Triton 2.51 does not start it again, and answers every later request with an error while
   it calls itself ready. So the guardian ends tritonserver, which can be started again.
+
+A member that was stopped (SIGSTOP) is continued, because Triton 2.51 does not survive it for long.
 
 All hold the work folder open and locked (`WORK_FD`); who can lock it knows that none is left.
 
@@ -38,11 +40,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 STOP = b"."
 STOP_SOON = b"!"
+STOP_NOW = b"#"
 STARTED = "started "  # before the number of tritonserver's process group
+NOTED = "noted "  # before what was done while tritonserver goes on
 
 # Numbers, because Triton's children inherit them: the stubs close the first.
 ALIVE_FD = 8
@@ -52,9 +56,11 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.2
 _LOOK_FOR_NEW = 10  # polls; to look through the threads of tritonserver for stubs takes longer
+DEAD, STOPPED = "Z", "T"  # states in /proc; "t" is one that a debugger holds
 _SHARED_MEMORY = Path("/dev/shm")
 # Triton counts its exit timeout from the signal and checks once a second.
 _STOP_MARGIN_S = 5.0
+_STILL_LOOKS = 4
 _DEATH_S = 5.0  # for processes that were killed to be gone
 
 
@@ -138,6 +144,7 @@ def main() -> None:
     parent = os.getppid()
 
     lifeline = sys.stdin.fileno()
+    os.set_blocking(sys.stdout.fileno(), False)
     job = _read_job(lifeline)
     work = Path(job["work"])
     try:
@@ -145,10 +152,10 @@ def main() -> None:
         server = _launch(job)
         _report(f"{STARTED}{server.pid}")
         reported = False
-        stubs = _Stubs(server.pid)
+        family = _Family(server.pid)
         # A forked child of the parent may hold the lifeline open, so look for the parent, too.
         while not told_to_end and os.getppid() == parent:
-            if not reported and (ending := _ending(server, stubs)):
+            if not reported and (ending := _ending(server, family)):
                 # The parent may still want to read the log: stay until it lets go.
                 _report(ending)
                 reported = True
@@ -158,6 +165,7 @@ def main() -> None:
                 timeout_s = {
                     STOP: _STOP_MARGIN_S + job["exit_timeout_s"],
                     STOP_SOON: _STOP_MARGIN_S,
+                    STOP_NOW: 0.0,
                 }.get(told, 0.0)
                 break
     except OSError as error:
@@ -236,57 +244,82 @@ def _launch(job: dict[str, Any]) -> subprocess.Popen[bytes]:
         os.close(ALIVE_FD)
 
 
-class _Stubs:
-    """Looks for dead children of tritonserver that it does not notice."""
+class _Family:
+    """Looks for members of tritonserver's family that are dead or stopped, unnoticed by it."""
 
     def __init__(self, server: int) -> None:
         self._server = server
-        self._known: set[int] = set()
-        self._dead: set[int] = set()
+        self._stubs: set[int] = set()
+        self._states: dict[int, State] = {}
         self._calls = itertools.count()
 
-    def died(self) -> str | None:
-        """Return the name of a stub that has been dead since the last call, too."""
+    def look(self) -> dict[int, State]:
+        """Return the members whose state is that of the last look, too.
+
+        What passes within a look is none of our business: Triton's own stubs are dead for a moment
+        when it ends them, and whoever stops a whole family, us included, needs a moment for that.
+        """
         if next(self._calls) % _LOOK_FOR_NEW == 0:
-            self._known = set(self._children())
-        names = {pid: name for pid in self._known if (name := _name_if_dead(pid))}
-        still = self._dead & names.keys()
-        self._dead = set(names)
-        return names[min(still)] if still else None
-
-    def _children(self) -> Iterator[int]:
-        for path in Path(f"/proc/{self._server}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                yield from map(int, path.read_text().split())
+            self._stubs = set(_children(self._server))
+        states = {pid: state for pid in (self._server, *self._stubs) if (state := state_of(pid))}
+        before, self._states = self._states, states
+        return {pid: state for pid, state in states.items() if before.get(pid) == state}
 
 
-def _name_if_dead(pid: int) -> str | None:
-    """Return the name of a process that has ended and that its parent does not ask about."""
+def _children(pid: int) -> Iterator[int]:
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            yield from map(int, path.read_text().split())
+
+
+class State(NamedTuple):
+    """What a process is called, and its state as a letter of /proc."""
+
+    name: str
+    letter: str
+
+
+def state_of(pid: int) -> State | None:
+    """Return the state of a process; None if there is none of that number."""
     try:
         # "PID (NAME) STATE ...", and a name may hold spaces and brackets
         name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")
     except OSError:
         return None
-    return name.partition("(")[2] if rest.startswith("Z") else None
+    return State(name.partition("(")[2], rest[0])
 
 
-def _ending(server: subprocess.Popen[bytes], stubs: _Stubs) -> str | None:
+def _ending(server: subprocess.Popen[bytes], family: _Family) -> str | None:
     """Return how tritonserver ended, or that it is of no more use and was killed."""
     status = server.poll()
     if status is None:
-        stub = stubs.died()
-        if stub is None:
+        members = family.look()
+        dead = [state.name for pid, state in members.items() if state.letter == DEAD]
+        if not dead:
+            for pid, state in members.items():
+                if state.letter == STOPPED and continue_stopped(pid):
+                    _report(f"{NOTED}{state.name} was stopped (SIGSTOP): continued it")
             return None
         server.kill()
         server.wait()
-        return f"the process of a Python model ({stub}) died, and tritonserver cannot replace it"
+        return f"the process of a Python model ({dead[0]}) died, and tritonserver cannot replace it"
     if status < 0:
         return f"tritonserver was killed by {signal.Signals(-status).name}"
     return f"tritonserver ended with exit status {status}"
 
 
+def continue_stopped(pid: int) -> bool:
+    """Let a stopped process go on; return whether it was there."""
+    try:
+        os.kill(pid, signal.SIGCONT)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def _report(line: str) -> None:
-    with contextlib.suppress(BrokenPipeError):
+    # A parent that never reads them must not hold us up.
+    with contextlib.suppress(BrokenPipeError, BlockingIOError):
         os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
@@ -294,11 +327,36 @@ def _stop(server: subprocess.Popen[bytes], timeout_s: float) -> None:
     """Let tritonserver finish the requests it has; kill it when that takes too long."""
     if server.poll() is None and timeout_s:
         server.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(timeout_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGCONT)  # who is stopped hears nothing
+        _wait_for_end(server, timeout_s)
     if server.poll() is None:
         server.kill()
         server.wait()
+
+
+def _wait_for_end(server: subprocess.Popen[bytes], timeout_s: float) -> None:
+    """Wait until tritonserver has ended, or will not get further.
+
+    When it has unloaded all models, and their stubs are gone, no answer can come any more. But
+    Triton 2.51 then waits for clients that keep their streams open.
+    """
+    deadline = time.monotonic() + timeout_s
+    still, before = 0, _ticks(server.pid)
+    while server.poll() is None and still < _STILL_LOOKS and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+        ticks = _ticks(server.pid)
+        idle = ticks - before <= 1 and not any(_children(server.pid))
+        still, before = still + 1 if idle else 0, ticks
+
+
+def _ticks(pid: int) -> int:
+    """Return the processor time that a process has used."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
 
 
 def _reap_orphans() -> None:

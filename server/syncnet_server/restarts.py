@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from syncnet_server.errors import ServingError
 from syncnet_server.log import say
 from syncnet_server.server import Server
 
-__all__ = ["RestartPolicy", "Restarts", "keep_running"]
+__all__ = ["RestartPolicy", "Restarts", "keep_running", "kept_running", "watch"]
 
 _STEADY_S = 10.0  # who has run for so long may start again at once
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 30.0
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class RestartPolicy:
 
     most: int = 20
     window_s: float = 600.0
+
+
+_POLICY = RestartPolicy()
 
 
 class Restarts:
@@ -67,6 +73,22 @@ class Restarts:
         )
 
 
+def watch(server: Server, meanwhile: Callable[[], object]) -> str:
+    """Look after a tritonserver until it ends by itself; return how, in words.
+
+    Args:
+        server: it runs.
+        meanwhile: is called every half a second, and once when it has ended.
+    """
+    ending = None
+    while ending is None:
+        ending = server.wait(_POLL_S)
+        for note in server.look_after():
+            say(note)
+        meanwhile()
+    return ending
+
+
 def keep_running(
     server: Server,
     policy: RestartPolicy,
@@ -79,8 +101,8 @@ def keep_running(
     Args:
         server: it has been started once.
         policy: how many ends in how long are too many.
+        follow: returns when tritonserver has ended by itself, with how in words; see `watch`.
         sleep: waits before the next start.
-        follow: returns when tritonserver has ended by itself, with how in words.
 
     Raises:
         ServingError: it has ended once too often.
@@ -102,3 +124,52 @@ def keep_running(
     if policy.most:
         ending += f"; that was once more than {policy.most} times in {policy.window_s:g} s"
     raise ServingError(ending)
+
+
+class _StoppedError(Exception):
+    """Ends the thread that keeps a server running."""
+
+
+@contextmanager
+def kept_running(
+    server: Server, *, policy: RestartPolicy = _POLICY, gave_up: Callable[[], object]
+) -> Iterator[None]:
+    """Start tritonserver again whenever it ends, from a thread; stop it at the end of the context.
+
+    Args:
+        server: it has been started.
+        policy: how many ends in how long are too many.
+        gave_up: is called in that thread when it has ended once too often, and should end the
+            context.
+
+    Raises:
+        ServingError: at the end, when it has ended once too often.
+    """
+    stopped = threading.Event()
+    failures: list[ServingError] = []
+
+    def check() -> None:
+        if stopped.is_set():
+            raise _StoppedError
+
+    def keep() -> None:
+        try:
+            keep_running(server, policy, lambda running: watch(running, check), sleep=stopped.wait)
+        except _StoppedError:
+            pass
+        except ServingError as error:
+            failures.append(error)
+            gave_up()
+
+    # A daemon, so that a second Ctrl-C while it starts tritonserver ends this process; then the
+    # guardian cleans up.
+    keeper = threading.Thread(target=keep, name="triton-keeper", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        keeper.join()
+        server.stop()
+        if failures:
+            raise failures[0]

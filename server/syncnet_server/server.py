@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from syncnet_server import guardian
+from syncnet_server.drain import drain
 from syncnet_server.errors import ServingError
 from syncnet_server.locate import Installation, locate
 from syncnet_server.log import port_taken, some_failed, startup_failure
@@ -26,12 +27,13 @@ from syncnet_server.ports import fill_ports, resolve
 from syncnet_server.repository import check_profile, default_model_repository
 from syncnet_server.security import Tls, restrictions
 from syncnet_server.traces import WORK_FOLDERS, remove_abandoned
-from syncnet_server.watchdog import Watchdog, busy_s, queue
+from syncnet_server.watchdog import Observer, Watchdog
 
 _READY_POLL_S = 0.1
 _ATTEMPTS = 3
 _LOOPBACK = "127.0.0.1"
 _EVERYWHERE = "0.0.0.0"
+STUCK_AFTER_S = 10.0
 
 
 class Server:
@@ -52,6 +54,8 @@ class Server:
         grpc_port, http_port, metrics_port: ports to listen on; a free one each if not given.
         startup_timeout_s: seconds to wait for every model to be ready.
         exit_timeout_s: seconds that requests in flight have to finish at the end.
+        stuck_after_s: `look_after` ends a tritonserver that has stood still for so many seconds
+            though it has requests, or has not answered; 0: never.
         tls: certificates for gRPC; without, it is not encrypted.
         admin_key: what administrative calls must show; see `syncnet_server.security`.
         http_inference: let everybody infer over HTTP, too, with the faults of Triton's JSON parser;
@@ -80,6 +84,7 @@ class Server:
         metrics_port: int | None = None,
         startup_timeout_s: float = 180.0,
         exit_timeout_s: int = 30,
+        stuck_after_s: float = STUCK_AFTER_S,
         tls: Tls | None = None,
         admin_key: str | None = None,
         http_inference: bool = False,
@@ -95,6 +100,7 @@ class Server:
         self._ports = (grpc_port, http_port, metrics_port)
         self._startup_timeout_s = startup_timeout_s
         self._exit_timeout_s = exit_timeout_s
+        self._stuck_after_s = stuck_after_s
         self._tls = tls
         self._admin_key = admin_key
         self._http_inference = http_inference
@@ -106,6 +112,9 @@ class Server:
         self._guardian: subprocess.Popen[bytes] | None = None
         self._group: int | None = None
         self._ending: str | None = None
+        self._notes: list[str] = []
+        self._watchdog = Watchdog(stuck_after_s)
+        self._next_look = 0.0
         self.restarts = 0
         self.grpc_url = self.http_url = self.metrics_url = ""
 
@@ -188,11 +197,16 @@ class Server:
             return
         assert process.stdin is not None
         assert process.stdout is not None
-        # A byte, because a forked child of this process may hold the pipe open.
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(how)
-            process.stdin.flush()
+        guardian.continue_stopped(process.pid)
         try:
+            if how == guardian.STOP and self.wait(0) is None and self._group is not None:
+                port = int(self.grpc_url.rpartition(":")[2])
+                if not drain(self._group, port, self._exit_timeout_s):
+                    how = guardian.STOP_NOW  # requests have had their time
+            # A byte, because a forked child of this process may hold the pipe open.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(how)
+                process.stdin.flush()
             process.wait()
         except BaseException:
             process.terminate()
@@ -221,24 +235,37 @@ class Server:
                 break
             if line.startswith(guardian.STARTED):
                 self._group = int(line.removeprefix(guardian.STARTED))
+            elif line.startswith(guardian.NOTED):
+                self._notes.append(line.removeprefix(guardian.NOTED))
             else:
                 self._ending = line or "the guardian of tritonserver was killed"
         return self._ending
 
-    def end_stuck(self) -> bool:
-        """Kill tritonserver if it holds requests and has done nothing for 10 s; `wait` tells then.
+    def look_after(self) -> list[str]:
+        """Let the guardian go on if it was stopped, and kill a tritonserver that is stuck.
 
-        To be called now and then; it looks every 2 s.
+        To be called now and then while tritonserver runs; where nothing answers it takes seconds.
+        `wait` tells how a tritonserver ended that was killed.
 
         Returns:
-            whether it was killed.
+            what was done since the last call, by the guardian, too: a line each.
         """
-        group = self._group
-        if group is None or self._ending is not None or not self._watchdog.is_stuck():
-            return False
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
-        return True
+        notes, self._notes = self._notes, []
+        if self._guardian is None or self._group is None or self._ending is not None:
+            return notes
+        state = guardian.state_of(self._guardian.pid)
+        if state is not None and state.letter == guardian.STOPPED:
+            guardian.continue_stopped(self._guardian.pid)
+            notes.append("the guardian of tritonserver was stopped (SIGSTOP): continued it")
+        if self._stuck_after_s and time.monotonic() >= self._next_look:
+            observer = Observer(self.metrics_url, self.http_url, self._group)
+            sign = self._watchdog.stuck(observer.look())
+            self._next_look = time.monotonic() + self._watchdog.pause_s
+            if sign is not None:
+                notes.append(f"{sign}: ending tritonserver")
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._group, signal.SIGKILL)
+        return notes
 
     def _report(self, timeout_s: float | None) -> str | None:
         """Return the next line of the guardian, "" when it is dead, None if there is none yet."""
@@ -293,10 +320,8 @@ class Server:
 
     def _launch(self, installation: Installation, arguments: list[str]) -> None:
         self._ending = self._group = None
-        self._watchdog = Watchdog(
-            lambda: queue(self.metrics_url),
-            lambda: busy_s(self._group) if self._group is not None else 0.0,
-        )
+        self._watchdog = Watchdog(self._stuck_after_s)
+        self._next_look = 0.0
         if self._log_file is not None:
             try:
                 with self.log_path.open("ab") as log:

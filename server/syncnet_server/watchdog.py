@@ -1,8 +1,8 @@
-"""Find a tritonserver that holds requests and does nothing, for ever.
+"""Notice a tritonserver that lives and does nothing, for ever.
 
-Triton 24.10 may stay like this after the process of a Python model has stood still for some
-seconds, as on a paused or starved machine: the model's queue grows, health says ready, nobody
-works.
+Two parts: `Observer` looks at one that runs, `Watchdog` decides from what was seen. Somebody who is
+slow is never taken for somebody who stands still: whatever the sign, it counts only for as long as
+no process of the server works.
 """
 
 from __future__ import annotations
@@ -11,83 +11,173 @@ import http.client
 import os
 import re
 import time
-import urllib.request
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Watchdog", "busy_s", "queue"]
+__all__ = ["IDLE_SHARE", "Look", "Model", "Observer", "Watchdog", "activity", "parse_models"]
 
-_EVERY_S = 2.0
-_STILL_S = 10.0
-_IDLE_SHARE = 0.05  # of a processor; what waiting threads and questions about metrics take
+_LONGEST_PAUSE_S = 2.0  # between two looks
+_LOOKS = 4  # at least, before it is said that something stands still
+_ANSWER_S = 2.0
+_SLACK_S = 3.0  # for a look on a busy machine
+_MOMENT_S = 0.1
+IDLE_SHARE = 0.05  # of a processor; what waiting threads and questions about metrics take
+_AT_WORK = frozenset("RDt")  # runs or could run, waits for a disk, is held by a debugger
+_TICKS = os.sysconf("SC_CLK_TCK")
 _COUNTED = re.compile(
-    r"^nv_inference_(pending_request_count|request_success)\{.*\} (\S+)$",
+    r'^nv_inference_(pending_request_count|request_success|request_failure)\{model="([^"]*)"(.*)\} '
+    r"(\S+)$",
     re.MULTILINE,
 )
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def queue(metrics_url: str) -> tuple[float, float] | None:
-    """Return how many requests wait and how many succeeded; None if nobody answers."""
-    try:
-        with urllib.request.urlopen(f"http://{metrics_url}/metrics", timeout=2) as answer:
-            text = answer.read().decode(errors="replace")
-    except (OSError, http.client.HTTPException):
-        return None
-    counts = [(name, float(value)) for name, value in _COUNTED.findall(text)]
-    waiting = sum(value for name, value in counts if name == "pending_request_count")
-    return waiting, sum(value for _, value in counts) - waiting
+@dataclass(frozen=True)
+class Model:
+    """What a tritonserver tells of a model.
+
+    Attributes:
+        waiting: requests that wait to be worked on, now.
+        done: requests that a backend has answered since the start, if with an error.
+    """
+
+    waiting: float
+    done: float
 
 
-def busy_s(group: int) -> float:
-    """Return the processor time that the processes of a group have used, in seconds."""
-    total = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(") ")[2].split()
-        except OSError:  # it has just ended
-            continue
-        if int(fields[2]) == group:
-            total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a tritonserver at one moment.
+
+    Attributes:
+        at_s: when, on a clock that only goes forward.
+        answers: whether it said anything at all.
+        models: by name; none where it does not tell.
+        busy_s: processor time that its processes have used so far.
+        works: whether one of their threads has something to do at this moment.
+    """
+
+    at_s: float
+    answers: bool
+    models: Mapping[str, Model] = field(default_factory=dict)
+    busy_s: float = 0.0
+    works: bool = False
 
 
 class Watchdog:
-    """Looks at a server now and then; see `is_stuck`.
+    """Decides from one look after the other whether a tritonserver is stuck.
 
     Args:
-        queue: how many requests wait and how many succeeded; None if that is not known.
-        busy_s: processor time that the server has used so far.
+        stuck_after_s: so long must a sign last while nobody works; 0: nothing is ever stuck.
     """
 
-    def __init__(
-        self,
-        queue: Callable[[], tuple[float, float] | None],
-        busy_s: Callable[[], float],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._queue = queue
-        self._busy_s = busy_s
-        self._clock = clock
-        self._looked = clock()
-        self._since: float | None = None  # nothing has been done
-        self._done = 0.0
-        self._busy = 0.0
+    def __init__(self, stuck_after_s: float) -> None:
+        self.pause_s = min(_LONGEST_PAUSE_S, stuck_after_s / _LOOKS)
+        self._stuck_after_s = stuck_after_s
+        self._last: Look | None = None
+        self._since: dict[str, Look] = {}
 
-    def is_stuck(self) -> bool:
-        """Whether requests have waited for 10 s in which none succeeded and nobody worked."""
-        now = self._clock()
-        if now - self._looked < _EVERY_S:
-            return False
-        self._looked = now
-        state = self._queue()
-        if state is None or state[0] == 0 or state[1] != self._done:
-            self._since = None
-            self._done = state[1] if state else self._done
-            return False
-        busy = self._busy_s()
-        if self._since is None or busy - self._busy > _IDLE_SHARE * (now - self._since):
-            self._since, self._busy = now, busy
-            return False
-        return now - self._since >= _STILL_S
+    def stuck(self, look: Look) -> str | None:
+        """Return the sign that has lasted too long, in words; None if there is none."""
+        last, self._last = self._last, look
+        if last is None or look.at_s - last.at_s > self._late_s:
+            # Who has not looked for so long, as on a machine that slept, knows nothing.
+            self._since = {}
+            return None
+        signs = dict.fromkeys(_signs(last, look), last)
+        self._since = {sign: self._since.get(sign, first) for sign, first in signs.items()}
+        for sign, first in self._since.items():
+            elapsed_s = look.at_s - first.at_s
+            if look.works or look.busy_s - first.busy_s > IDLE_SHARE * elapsed_s:
+                self._since[sign] = look
+            elif 0 < self._stuck_after_s <= elapsed_s:
+                return f"{sign} for {elapsed_s:.0f} s"
+        return None
+
+    @property
+    def _late_s(self) -> float:
+        return self.pause_s + 2 * _ANSWER_S + _SLACK_S
+
+
+def _signs(last: Look, look: Look) -> Iterator[str]:
+    if not look.answers:
+        yield "tritonserver has not answered"
+    for name, model in look.models.items():
+        before = last.models.get(name)
+        if model.waiting and before is not None and model.done == before.done:
+            yield f"the model {name} has let requests wait and done nothing"
+
+
+class Observer:
+    """Looks at a tritonserver that runs.
+
+    Args:
+        metrics_url, http_url: HOST:PORT of each.
+        group: number of the process group of tritonserver and its stubs.
+    """
+
+    def __init__(self, metrics_url: str, http_url: str, group: int) -> None:
+        self._metrics_url = metrics_url
+        self._http_url = http_url
+        self._group = group
+
+    def look(self) -> Look:
+        """Return what is seen; takes up to 4 s where nobody answers."""
+        metrics = _answer(self._metrics_url, "/metrics")
+        # Metrics may be off, or the part of tritonserver that gathers them is busy.
+        answers = metrics is not None or _answer(self._http_url, "/v2/health/live") is not None
+        busy_s, at_work = activity(self._group)
+        if at_work:
+            # One that only woke up for a moment, as to answer here, is asleep again by then.
+            time.sleep(_MOMENT_S)
+            at_work &= activity(self._group)[1]
+        return Look(time.monotonic(), answers, parse_models(metrics or ""), busy_s, bool(at_work))
+
+
+def parse_models(metrics: str) -> dict[str, Model]:
+    """Return what the text of Triton's metrics tells of each model; versions count together."""
+    waiting: defaultdict[str, float] = defaultdict(float)
+    done: defaultdict[str, float] = defaultdict(float)
+    for name, model, rest, value in _COUNTED.findall(metrics):
+        # Who gives up waiting, or is sent away, was not worked on.
+        if 'reason="CANCELED"' not in rest and 'reason="REJECTED"' not in rest:
+            (waiting if name == "pending_request_count" else done)[model] += float(value)
+    return {model: Model(waiting[model], done[model]) for model in waiting.keys() | done.keys()}
+
+
+def _answer(url: str, path: str) -> str | None:
+    """Return what is said at a path, with whatever status; None if nothing is."""
+    connection = http.client.HTTPConnection(url, timeout=_ANSWER_S)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read().decode(errors="replace")
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def activity(group: int) -> tuple[float, set[str]]:
+    """Return the processor time of the processes of a group, and their threads that have work."""
+    ticks = 0
+    at_work = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        fields = _stat(process)
+        if fields is None or int(fields[2]) != group:
+            continue
+        ticks += int(fields[11]) + int(fields[12])
+        for thread in process.glob("task/[0-9]*"):
+            state = _stat(thread)
+            if state is not None and state[0] in _AT_WORK:
+                at_work.add(thread.name)
+    return ticks / _TICKS, at_work
+
+
+def _stat(folder: Path) -> list[str] | None:
+    """Return the fields of /proc/.../stat from the state on; None if it has just ended."""
+    try:
+        # "PID (NAME) STATE ...", and a name may hold spaces and brackets
+        return (folder / "stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return None

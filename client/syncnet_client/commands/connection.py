@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,17 +166,20 @@ def connection(
 @contextmanager
 def _local_server() -> Iterator[str]:
     from syncnet_server import Server, ServingError
+    from syncnet_server.restarts import kept_running
 
     note("starting a local server ...")
+    server = Server()
     try:
-        server = Server()
         server.start()
     except ServingError as error:
         raise ServerUnavailableError(f"the local server cannot start: {error}") from error
     try:
-        yield server.grpc_url
-    finally:
-        server.stop()
+        # Nobody need wait for a server that will not come back: as with Ctrl-C, waits end.
+        with kept_running(server, gave_up=lambda: os.kill(os.getpid(), signal.SIGINT)):
+            yield server.grpc_url
+    except ServingError as error:
+        raise ServerUnavailableError(f"the local server: {error}") from error
 
 
 def _headers_from_environment() -> list[str]:
