@@ -26,7 +26,7 @@ def main() -> int:
         "--gpu", action="store_true", help="the video tower on a GPU, in every runtime there is"
     )
     parser.add_argument(
-        "--only", choices=sorted([*BENCHMARKS, "ingest"]), help="one benchmark alone"
+        "--only", choices=sorted([*BENCHMARKS, "ingest", "mfcc"]), help="one benchmark alone"
     )
     parser.add_argument(
         "clips", nargs="*", type=Path, metavar="CLIP", help="clips of yours, for --only ingest"
@@ -44,6 +44,8 @@ def main() -> int:
                 raise BenchmarkError("only ingest measures clips that are named: add --only ingest")
             if arguments.only == "ingest":
                 _ingest(arguments.results, command, arguments.clips, full=arguments.full)
+            elif arguments.only == "mfcc":
+                _mfcc(arguments.results, command, full=arguments.full)
             else:
                 _cpu(arguments.results, command, full=arguments.full, only=arguments.only)
     except BenchmarkError as error:
@@ -80,6 +82,15 @@ def _ingest(results: Path, command: str, clips: list[Path], *, full: bool) -> No
         figures = ingest.run(Path(name), clips, rounds=5 if full else 2)
     print(write("ingest", command, figures, results))
     plots.ingest_costs(figures["clips"], results / "ingest.png")
+
+
+def _mfcc(results: Path, command: str, *, full: bool) -> None:
+    from benchmarks import mfcc
+
+    with tempfile.TemporaryDirectory(prefix="syncnet-benchmarks-") as name:
+        print("measuring mfcc", file=sys.stderr)
+        figures = mfcc.run(Path(name), rounds=5 if full else 3)
+    print(write("mfcc", command, figures, results))
 
 
 def _end_to_end(towers: Any, folder: Path, full: bool) -> dict[str, Any]:

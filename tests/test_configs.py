@@ -39,6 +39,8 @@ EXPECTED = {
     "tensorrt-int8": ("tensorrt", INT8_TRT.plan_name, "KIND_GPU", MAX_BATCH),
     "tensorrt-ep": ("onnxruntime", FP16.file_name, "KIND_GPU", MAX_BATCH),
 }
+ON_GPU = [name for name, (*_, batch) in EXPECTED.items() if batch == MAX_BATCH]
+TOWER_PROFILES = [path for path in PROFILES if path.parts[-3] != "mfcc"]
 
 
 def parse(path: Path) -> triton.ModelConfig:
@@ -75,7 +77,8 @@ def test_all_models_are_there() -> None:
     names = {"syncnet", "mfcc", "video_tower", "audio_tower", "shift_distance", "sync_metrics"}
     assert {model_of(path) for path in CONFIGS} == names
     profiles = {(model_of(path), path.stem) for path in PROFILES}
-    assert profiles == {(spec.name, name) for spec in TOWERS for name in EXPECTED}
+    towers = {(spec.name, name) for spec in TOWERS for name in EXPECTED}
+    assert profiles == towers | {("mfcc", name) for name in ON_GPU}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_every_config_parses_and_batches(path: Path) -> None:
     assert config.name == "syncnet" or config.HasField("dynamic_batching")
 
 
-@pytest.mark.parametrize("path", PROFILES, ids=lambda path: f"{model_of(path)}-{path.stem}")
+@pytest.mark.parametrize("path", TOWER_PROFILES, ids=lambda path: f"{model_of(path)}-{path.stem}")
 def test_profiles_change_how_a_tower_runs_and_not_what_it_is(path: Path) -> None:
     profile, default = parse(path), parse(path.parents[1] / "config.pbtxt")
     assert tensors(profile.input) == tensors(default.input)
@@ -99,6 +102,15 @@ def test_profiles_change_how_a_tower_runs_and_not_what_it_is(path: Path) -> None
     kind = triton.ModelInstanceGroup.Kind.Name(group.kind)
     what_runs = (profile.backend, profile.default_model_filename, kind, profile.max_batch_size)
     assert what_runs == EXPECTED[path.stem]
+
+
+@pytest.mark.parametrize("name", ON_GPU)
+def test_a_gpu_has_more_processes_for_mfcc(name: str) -> None:
+    profile = parse(MODEL_REPOSITORY / "mfcc" / "configs" / f"{name}.pbtxt")
+    default = parse(MODEL_REPOSITORY / "mfcc" / "config.pbtxt")
+    assert (default.instance_group[0].count, profile.instance_group[0].count) == (1, 4)
+    profile.instance_group[0].count = 1
+    assert profile == default
 
 
 @pytest.mark.parametrize(
@@ -208,7 +220,7 @@ def test_parameters_are_those_that_the_native_backend_knows() -> None:
         ),
     }
     for path in PROFILES:
-        if path.stem == "tensorrt-ep":
+        if path.stem == "tensorrt-ep" and path in TOWER_PROFILES:
             config = parse(path)
             (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
             assert set(accelerator.parameters) == known

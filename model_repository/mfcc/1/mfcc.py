@@ -24,8 +24,9 @@ _PRE_EMPHASIS = 0.97
 _FFT_SIZE = 512
 _FILTERS = 26
 _LIFTER = 22
-# A block fits into a core's cache; all frames of a chunk at once take two to four times as long.
-_FRAMES_AT_ONCE = 64
+# A block fits into a core's cache, and its products are small enough (36 * 257 * 27, below 2**18)
+# for OpenBLAS to compute them in one thread: on a busy machine several wait for each other.
+_FRAMES_AT_ONCE = 36
 _EPSILON = np.finfo(np.float64).eps
 
 
@@ -51,7 +52,8 @@ def _cepstral_transform() -> np.ndarray:
     return transform * lifter
 
 
-_MEL_FILTERS = _mel_filters()
+# The power in each mel band and, in the last column, in the whole frame; of squared FFT bins.
+_BANDS = np.concatenate([_mel_filters(), np.ones((_FFT_SIZE // 2 + 1, 1))], axis=1) / _FFT_SIZE
 _CEPSTRAL_TRANSFORM = _cepstral_transform()
 
 
@@ -65,30 +67,42 @@ def mfcc(samples: np.ndarray) -> np.ndarray:
     Returns:
         float32 [..., 1 + ceil((N - 400) / 160), 13]; one frame where N < 400
     """
-    signal = samples.astype(np.float64)
-    emphasised = signal[..., 1:] - _PRE_EMPHASIS * signal[..., :-1]
-    missing = FRAME_SAMPLES - emphasised.shape[-1]
-    missing = missing % HOP_SAMPLES if missing < 0 else missing
-    emphasised = np.pad(emphasised, [(0, 0)] * (samples.ndim - 1) + [(0, missing)])
-    frames = sliding_window_view(emphasised, FRAME_SAMPLES, axis=-1)[..., ::HOP_SAMPLES, :]
-    count = frames.shape[-2]
-    coefficients = np.empty((*frames.shape[:-1], COEFFICIENTS), np.float32)
-    padded = np.zeros((*frames.shape[:-2], min(_FRAMES_AT_ONCE, count), _FFT_SIZE))
+    *lead, length = samples.shape
+    count = 1 + max(0, -((FRAME_SAMPLES + 1 - length) // HOP_SAMPLES))
+    coefficients = np.empty((*lead, count, COEFFICIENTS), np.float32)
+    padded = np.zeros((*lead, min(_FRAMES_AT_ONCE, count), _FFT_SIZE))
     for start in range(0, count, _FRAMES_AT_ONCE):
-        block = frames[..., start : start + _FRAMES_AT_ONCE, :]
-        padded[..., : block.shape[-2], :FRAME_SAMPLES] = block
-        coefficients[..., start : start + _FRAMES_AT_ONCE, :] = _cepstra(
-            padded[..., : block.shape[-2], :]
-        )
+        stop = min(start + _FRAMES_AT_ONCE, count)
+        block = padded[..., : stop - start, :]
+        _fill(block[..., :FRAME_SAMPLES], samples[..., start * HOP_SAMPLES :])
+        coefficients[..., start:stop, :] = _cepstra(block)
     return coefficients
+
+
+def _fill(frames: np.ndarray, samples: np.ndarray) -> None:
+    """Cut pre-emphasised frames, [..., F, 400], out of samples that begin one before the first."""
+    count = frames.shape[-2]
+    hops = count + -(FRAME_SAMPLES // -HOP_SAMPLES) - 1  # that the frames reach into
+    signal = samples[..., : hops * HOP_SAMPLES + 1].astype(np.float64)
+    emphasised = signal[..., 1:] - _PRE_EMPHASIS * signal[..., :-1]
+    missing = hops * HOP_SAMPLES - emphasised.shape[-1]
+    if missing:
+        emphasised = np.pad(emphasised, [(0, 0)] * (samples.ndim - 1) + [(0, missing)])
+    pieces = emphasised.reshape(*samples.shape[:-1], hops, HOP_SAMPLES)
+    for first, start in enumerate(range(0, FRAME_SAMPLES, HOP_SAMPLES)):
+        part = frames[..., start : start + HOP_SAMPLES]
+        part[...] = pieces[..., first : first + count, : part.shape[-1]]
 
 
 def _cepstra(padded: np.ndarray) -> np.ndarray:
     """Float64 [..., 13] of frames filled up to the size of the FFT, [..., 512]."""
-    spectrum = np.fft.rfft(padded)
-    power = (spectrum.real**2 + spectrum.imag**2) / _FFT_SIZE
-    coefficients: np.ndarray = np.log(_no_zeros(power @ _MEL_FILTERS)) @ _CEPSTRAL_TRANSFORM
-    coefficients[..., 0] = np.log(_no_zeros(power.sum(axis=-1)))
+    parts = np.fft.rfft(padded).view(np.float64)  # real and imaginary in turn
+    np.square(parts, out=parts)
+    powers = (parts[..., 0::2] + parts[..., 1::2]) @ _BANDS
+    powers[powers == 0] = _EPSILON
+    np.log(powers, out=powers)
+    coefficients: np.ndarray = powers[..., :-1] @ _CEPSTRAL_TRANSFORM
+    coefficients[..., 0] = powers[..., -1]
     return coefficients
 
 
@@ -115,7 +129,3 @@ def mfcc_windows(audio: np.ndarray) -> np.ndarray:
         raise ValueError(f"AUDIO must hold at most {MAX_WINDOWS} audio windows, got {count}")
     windows = sliding_window_view(mfcc(audio), WINDOW_FRAMES, axis=-2)
     return np.ascontiguousarray(windows[..., ::WINDOW_HOP_FRAMES, :, :])
-
-
-def _no_zeros(values: np.ndarray) -> np.ndarray:
-    return np.where(values == 0, _EPSILON, values)
