@@ -12,6 +12,7 @@ import av
 import numpy as np
 import plain_protocols as plain
 import pytest
+import torch
 from conftest import copy_model_repository
 from torch import Tensor
 
@@ -207,19 +208,31 @@ def test_faces(protocol: str, transport: GrpcTransport, narrow_weights: dict[str
     check_faces(protocol, transport, narrow_weights)
 
 
+@pytest.fixture(scope="module")
+def full_size(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[GrpcTransport, dict[str, Tensor]]]:
+    """A server with a random network of the published width, and its weights."""
+    folder = tmp_path_factory.mktemp("full")
+    weights = random_checkpoint(seed=4, width=1)
+    torch.save(weights, folder / "full.model")
+    repository = copy_model_repository(folder)
+    build(folder / "full.model", model_repository=repository, version=1, replace=True)
+    with Server(repository) as server:
+        transport = GrpcTransport(server.grpc_url)
+        yield transport, weights
+        transport.close()
+
+
 @pytest.mark.server
 @pytest.mark.slow
 @pytest.mark.long
-def test_full_size(tmp_path: Path):
-    """The same with a network of the published width."""
-    weights = random_checkpoint(seed=4, width=1)
-    repository = copy_model_repository(tmp_path)
-    build(weights, model_repository=repository, version=1, replace=True)
-    with Server(repository) as server:
-        transport = GrpcTransport(server.grpc_url)
-        for protocol in RULES:
-            check_faces(protocol, transport, weights)
-        transport.close()
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("protocol", RULES)
+def test_faces_at_full_size(
+    protocol: str, full_size: tuple[GrpcTransport, dict[str, Tensor]]
+) -> None:
+    check_faces(protocol, *full_size)
 
 
 @pytest.mark.server

@@ -12,8 +12,10 @@ import os
 from syncnet_client.commands.align import align
 from syncnet_client.commands.calibrate import calibrate
 from syncnet_client.commands.fetch import fetch
+from syncnet_client.commands.filter import filter_results
 from syncnet_client.commands.report import report
 from syncnet_client.commands.score import score
+from syncnet_client.commands.summarize import summarize
 from syncnet_client.commands.watch import watch
 from syncnet_client.errors import SyncNetError, UsageError
 from syncnet_programs.program import Program
@@ -50,6 +52,21 @@ PROGRAM.command(
     calibrate, examples=["syncnet-client calibrate clips/ --local --plot thresholds.png"]
 )
 PROGRAM.command(report, examples=["syncnet-client report results.jsonl --output report.html"])
+PROGRAM.command(
+    summarize,
+    examples=[
+        "syncnet-client summarize ours.jsonl theirs.jsonl",
+        "syncnet-client summarize results.csv --by detector --format latex",
+    ],
+)
+PROGRAM.command(
+    filter_results,
+    name="filter",
+    examples=[
+        "syncnet-client filter results.jsonl --output kept.csv "
+        "--where 'abs(offset_frames) <= 3 and confidence >= 3 and trusted'"
+    ],
+)
 PROGRAM.command(fetch, examples=["syncnet-client fetch yunet"])
 
 
