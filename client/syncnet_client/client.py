@@ -18,6 +18,7 @@ from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S, DEFAULT_URL, WIDE_
 from syncnet_client.errors import UsageError
 from syncnet_client.faces import make_cropper
 from syncnet_client.media import ArrayMedia, Media, open_media, open_paired, sound_for
+from syncnet_client.media.lossy import open_lossy
 from syncnet_client.scoring.clip import Progress, score_media
 from syncnet_client.scoring.live import Update, watch_media
 from syncnet_client.scoring.options import (
@@ -142,7 +143,7 @@ class SyncNetClient:
             if rules is None:
                 cropper = make_cropper(how.crop, detector=how.detector, yunet=how.yunet)
             else:
-                cropper = protocol_cropper(rules, how.detector, how.yunet)
+                cropper = protocol_cropper(rules, how.detector, how.yunet, lossy=how.lossy)
             self.check_ready()
             return score_media(
                 media,
@@ -198,19 +199,26 @@ class SyncNetClient:
 def _open(source: Source, how: ScoreOptions) -> Media:
     every_frame = how.rules is not None and how.rules.every_frame
     if isinstance(source, (str, Path)):
-        if how.audio is None and not every_frame:
+        audio = None if how.audio is None else sound_for(source, how.audio)
+        if how.rules is not None and how.lossy:
+            return open_lossy(
+                source, how.rules.losses, audio=audio, allow_playlists=how.allow_playlists
+            )
+        if audio is None and not every_frame:
             return open_media(
                 source, allow_playlists=how.allow_playlists, longest_s=how.max_duration_s
             )
         return open_paired(
             source,
-            audio=None if how.audio is None else sound_for(source, how.audio),
+            audio=audio,
             audio_clock=how.audio_clock,
             every_frame=every_frame,
             allow_playlists=how.allow_playlists,
         )
     if how.audio is not None:
         raise UsageError("audio is for clips that are files: arrays bring their own sound")
+    if how.lossy:
+        raise UsageError("lossy is for clips that are files: FFmpeg converts those alone")
     if isinstance(source, tuple):
         return ArrayMedia(*source)
     return source

@@ -7,7 +7,7 @@ its time stamp, as scripts do that extract frames and sound and put them side by
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +19,7 @@ import av
 from syncnet_client.contract import SAMPLE_RATE, SAMPLES_PER_FRAME
 from syncnet_client.errors import MediaError, UsageError
 from syncnet_client.media.audio import AudioTimeline, SampleBuffer, Samples
+from syncnet_client.media.pictures import Picture
 from syncnet_client.media.sampling import FrameSampler, Sampled
 from syncnet_client.media.sources import STANDARD_INPUT, OpenedOne, open_one
 from syncnet_client.media.time_jumps import TimeJumpError, refuse_jump
@@ -28,7 +29,7 @@ from syncnet_client.media.video import VideoDecoder
 if TYPE_CHECKING:
     from av.packet import Packet
 
-__all__ = ["AudioClock", "PairedMedia", "open_paired", "sound_for"]
+__all__ = ["AudioClock", "PairedMedia", "open_apart", "open_paired", "packets_of", "sound_for"]
 
 T = TypeVar("T")
 AudioClock = Literal["start", "file"]
@@ -60,6 +61,31 @@ def open_paired(
         NoVideoError, NoAudioError: one lacks its stream.
         UsageError: the picture comes out of a pipe.
     """
+    picture, sound = open_apart(source, audio, allow_playlists=allow_playlists)
+    return PairedMedia(
+        str(source),
+        picture,
+        sound,
+        audio_clock="file" if audio is None else audio_clock,
+        sampler=_EveryFrame() if every_frame else FrameSampler(),
+    )
+
+
+def open_apart(
+    source: str | Path, audio: str | Path | None, *, allow_playlists: bool
+) -> tuple[OpenedOne, OpenedOne]:
+    """Open the picture of a clip, and the sound of another file or of the same.
+
+    Args:
+        source: path or URL of the picture.
+        audio: path or URL of the sound; None for the picture's own.
+        allow_playlists: a file may be a list of other files.
+
+    Raises:
+        MediaError: a file is missing, not media, or cannot be read.
+        NoVideoError, NoAudioError: one lacks its stream.
+        UsageError: the picture comes out of a pipe.
+    """
     if str(source) == STANDARD_INPUT or Path(source).is_fifo():
         raise UsageError(f"{source} can only be read once, and picture and sound are read apart")
     with ExitStack() as stack:
@@ -70,8 +96,28 @@ def open_paired(
         heard = str(source if audio is None else audio)
         sound = open_one(heard, "audio", allow_playlists=allow_playlists)
         stack.pop_all()
-    clock: AudioClock = "file" if audio is None else audio_clock
-    return PairedMedia(str(source), picture, sound, audio_clock=clock, every_frame=every_frame)
+    return picture, sound
+
+
+def packets_of(opened: OpenedOne, kind: str, warnings: list[str]) -> Iterator[Packet[Any]]:
+    """Yield the packets of a stream; where it cannot be read on, add a sentence and end.
+
+    Args:
+        opened: the stream.
+        kind: what it holds, for the sentence.
+        warnings: where the sentence goes.
+    """
+    packets = opened.container.demux(opened.stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.FFmpegError as error:
+            warnings.append(f"reading the {kind} broke off: {error.strerror}")
+            return
+        if packet.size:
+            yield packet
 
 
 def sound_for(clip: str | Path, audio: str | Path) -> str:
@@ -96,7 +142,18 @@ def sound_for(clip: str | Path, audio: str | Path) -> str:
 
 
 class PairedMedia:
-    """Blocks of a picture and a sound; made by ``open_paired``."""
+    """Blocks of a picture and a sound.
+
+    Args:
+        name: of the clip.
+        picture: where the picture is read from; closed with this.
+        sound: where the sound is; closed with this.
+        audio_clock: whether sample 0 belongs to frame 0, or both have time stamps of one clock.
+        sampler: which frames are shown, and when.
+        develop: makes a picture of a frame; None to show it as it is.
+        warnings: what is known already.
+        below: closed last.
+    """
 
     def __init__(
         self,
@@ -105,16 +162,21 @@ class PairedMedia:
         sound: OpenedOne,
         *,
         audio_clock: AudioClock,
-        every_frame: bool,
+        sampler: FrameSampler[av.VideoFrame],
+        develop: Callable[[av.VideoFrame], Picture] | None = None,
+        warnings: Sequence[str] = (),
+        below: ExitStack | None = None,
     ) -> None:
         self._name = name
         self._picture, self._sound = picture, sound
         self._clock = audio_clock
         self._video = VideoDecoder(picture.stream)
-        if every_frame:
-            self._video.sampler = _EveryFrame()
+        self._video.sampler = sampler
+        if develop is not None:
+            self._video.develop = develop
+        self._below = below or ExitStack()
         self._audio = AudioTimeline()
-        self._warnings: list[str] = []
+        self._warnings = list(warnings)
         self._undecodable_audio = 0
         self._buffer = SampleBuffer()
         self._heard: Iterator[Samples] = self._hear()
@@ -180,6 +242,7 @@ class PairedMedia:
         self._blocks.close()
         self._picture.close()
         self._sound.close()
+        self._below.close()
 
     def _cut(self) -> Generator[MediaBlock, None, None]:
         frames: list[Frame] = []
@@ -241,7 +304,7 @@ class PairedMedia:
 
     def _show(self) -> Iterator[Sampled[av.VideoFrame]]:
         try:
-            for packet in self._packets(self._picture, "video"):
+            for packet in packets_of(self._picture, "video", self._warnings):
                 self._video.enqueue(packet)
                 yield from self._video.decode()
             yield from self._video.flush()
@@ -251,7 +314,7 @@ class PairedMedia:
 
     def _hear(self) -> Iterator[Samples]:
         try:
-            for packet in self._packets(self._sound, "audio"):
+            for packet in packets_of(self._sound, "audio", self._warnings):
                 yield from self._decode_audio(packet)
             yield from self._decode_audio(None)
         except TimeJumpError as reason:
@@ -266,19 +329,6 @@ class PairedMedia:
             return
         for frame in frames:
             yield from self._audio.push(frame)
-
-    def _packets(self, opened: OpenedOne, kind: str) -> Iterator[Packet[Any]]:
-        packets = opened.container.demux(opened.stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.FFmpegError as error:
-                self._warnings.append(f"reading the {kind} broke off: {error.strerror}")
-                return
-            if packet.size:
-                yield packet
 
     def _more(self) -> bool:
         """Decode some more sound; False at its end."""

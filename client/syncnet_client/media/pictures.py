@@ -98,15 +98,11 @@ class DecodedPicture:
     Args:
         frame: what the decoder gave.
         aspect: width of a pixel over its height.
-
-    Attributes:
-        rotation: degrees by which it is turned counter-clockwise to stand upright.
     """
 
     def __init__(self, frame: av.VideoFrame, aspect: float) -> None:
         self._frame = frame
         self._turns = round(frame.rotation / 90)
-        self.rotation = 90 * self._turns
         width = round(frame.width * aspect)
         square = abs(width - frame.width) <= SQUARE_TOLERANCE * frame.width
         self._width = frame.width if square else width

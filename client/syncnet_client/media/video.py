@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
 
-from syncnet_client.media.pictures import DecodedPicture
+from syncnet_client.media.pictures import DecodedPicture, Picture
 from syncnet_client.media.sampling import TICK, FrameSampler, Sampled
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class VideoDecoder:
 
     Attributes:
         sampler: the 25 fps clock of the stream.
+        develop: makes a picture of a frame.
         waiting_bytes: size of the packets that wait.
         decoded: frames decoded.
         undecodable: packets that failed, and frames that came out damaged.
@@ -46,7 +47,8 @@ class VideoDecoder:
         self._waiting: deque[tuple[Fraction, Packet[VideoStream]]] = deque()
         self.newest = Fraction(0)
         self._usual_duration = 1 / stream.average_rate if stream.average_rate else TICK
-        self._shown: tuple[av.VideoFrame, DecodedPicture] | None = None
+        self.develop: Callable[[av.VideoFrame], Picture] = self._decoded
+        self._shown: tuple[av.VideoFrame, Picture] | None = None
         stream.thread_type = "AUTO"
 
     @property
@@ -107,16 +109,19 @@ class VideoDecoder:
             time, duration = self._place(frame)
             yield from self.sampler.push(time, duration, frame)
 
-    def show(self, frame: av.VideoFrame) -> DecodedPicture:
+    def show(self, frame: av.VideoFrame) -> Picture:
         """Return the picture of a frame, the same one as before if the frame is the same."""
         if self._shown is not None and self._shown[0] is frame:
             self.repeated += 1
             return self._shown[1]
-        picture = DecodedPicture(frame, float(self._stream.sample_aspect_ratio or 1))
-        self.rotation = picture.rotation
+        picture = self.develop(frame)
+        self.rotation = 90 * round(frame.rotation / 90)
         self.shown += 1
         self._shown = (frame, picture)
         return picture
+
+    def _decoded(self, frame: av.VideoFrame) -> Picture:
+        return DecodedPicture(frame, float(self._stream.sample_aspect_ratio or 1))
 
     def _place(self, frame: av.VideoFrame) -> tuple[Fraction, Fraction]:
         """Return a frame's time stamp and duration in seconds."""

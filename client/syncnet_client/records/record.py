@@ -149,6 +149,8 @@ COLUMNS: tuple[Column, ...] = (
     _derived("offset_error_ms", "int32", lambda record: record["weights"]["offset_error_ms"]),
     _plain("detector", "string"),
     _plain("protocol", "string"),
+    _plain("lossy", "bool_"),
+    _plain("protocol_offset_frames", "int32"),
     _plain("lse_d", "float64"),
     _plain("lse_c", "float64"),
     _derived("track_lse", "string", _track_lse),

@@ -35,7 +35,7 @@ CLOSE_FRAMES = 1
 
 # What numbers must have in common before they are averaged, and the columns that tell.
 _COMMON: dict[str, Callable[[Row], object]] = {
-    "protocol": lambda row: row.get("protocol") or "none",
+    "protocol": lambda row: _protocol(row),
     "weights": lambda row: row.get("weights") or row.get("model_versions") or "unnamed",
     "detector": lambda row: row.get("detector") or "none",
 }
@@ -235,6 +235,11 @@ def _offset(row: Row) -> int:
 
 def _close(row: Row) -> bool:
     return abs(_offset(row)) <= CLOSE_FRAMES
+
+
+def _protocol(row: Row) -> str:
+    name = row.get("protocol") or "none"
+    return f"{name} with --lossy" if row.get("lossy") else str(name)
 
 
 def _text(value: object) -> str:

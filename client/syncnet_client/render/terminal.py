@@ -40,7 +40,7 @@ def print_result(result: SyncResult) -> None:
         f"{answer.confidence:.2f}, minimum distance {answer.min_distance:.2f}",
     )
     if result.protocol is not None and result.lse is not None:
-        lines.add_row("protocol", _protocol(result.protocol, result.lse, result.detector))
+        lines.add_row("protocol", _protocol(result.protocol, result.lse, result))
     lines.add_row("verdict", _verdict(result.verdict))
     above_minimum = answer.mean_distances - answer.min_distance
     lines.add_row("distances", f"{_bars(above_minimum)}  {_range(result.vshift)}")
@@ -62,11 +62,13 @@ def print_result(result: SyncResult) -> None:
     show(title, lines)
 
 
-def _protocol(protocol: Protocol, lse: Lse, detector: str | None) -> str:
+def _protocol(protocol: Protocol, lse: Lse, result: SyncResult) -> str:
+    detector = result.detector
     faces = "the frames as they are" if detector is None else f"faces by {detector}"
+    losses = ", with the script's losses" if result.lossy else ""
     return (
         f"{protocol.name}: LSE-D {protocol.printed(lse.lse_d)}, LSE-C "
-        f"{protocol.printed(lse.lse_c)}, offset {lse.offset_frames:+d} frames, {faces}"
+        f"{protocol.printed(lse.lse_c)}, offset {lse.offset_frames:+d} frames, {faces}{losses}"
     )
 
 

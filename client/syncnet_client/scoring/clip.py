@@ -180,6 +180,7 @@ def score_media(
         several=_answer(transport, options, tracks, sound, clip_rows) if len(tracks) > 1 else None,
         weights=transport.weights(versions_after[SYNCNET.video_tower]),
         protocol=protocol,
+        lossy=options.lossy,
     )
 
 

@@ -246,6 +246,8 @@ class ScoreOptions(_Options):
             stands out or it lies at the edge.
         protocol: name of a score protocol (``scoring.protocols``), which decides the frames, the
             faces and the search; then ``vshift`` and ``crop`` are not to be given.
+        lossy: under a protocol, pictures and sound go through the files that its script keeps
+            them in, and time moves as it does there.
         audio: file or URL whose sound takes the place of the clip's own; or a folder, which has a
             sound file named as each clip.
         audio_clock: ``"start"``: that sound begins with the clip's first frame. ``"file"``: the
@@ -296,6 +298,14 @@ class ScoreOptions(_Options):
             parse=str,
         ),
     )
+    lossy: bool = field(
+        default=False,
+        metadata=_flag(
+            "--lossy",
+            metavar="",
+            help="With --protocol: convert and compress as the script does in between.",
+        ),
+    )
     audio: str | Path | None = field(
         default=None,
         metadata=_flag(
@@ -333,7 +343,13 @@ class ScoreOptions(_Options):
             raise UsageError(f"audio_clock is start or file, not {self.audio_clock!r}")
         rules = self.rules
         if rules is None:
+            if self.lossy:
+                raise UsageError("lossy is for a protocol: name one with protocol")
             return
+        if self.lossy and self.audio_clock == "file":
+            raise UsageError(
+                "with lossy the sound begins with the first frame: leave out audio_clock"
+            )
         if self.crop != "auto":
             raise UsageError(f"protocol {rules.name} decides what is cropped: leave out crop")
         if self.vshift not in (DEFAULT_VSHIFT, rules.vshift):
@@ -370,6 +386,7 @@ class ScoreKeywords(_Keywords, total=False):
     max_duration_s: float
     search: Search
     protocol: str | None
+    lossy: bool
     audio: str | Path | None
     audio_clock: AudioClock
 

@@ -19,7 +19,11 @@ from typing import Protocol as Interface
 
 from syncnet_client.errors import UsageError
 from syncnet_client.faces import Cropper, DetectorName, detector_maker
+from syncnet_client.faces.lossy import LossyCropper
 from syncnet_client.faces.published import PublishedCropper, TrackRules, WholeFrameCropper
+from syncnet_client.media.conversion import Conversion, repeat_and_drop, skip_and_drop
+from syncnet_client.media.lossy import Losses
+from syncnet_client.media.recoding import Coding
 
 __all__ = [
     "PROTOCOLS",
@@ -29,10 +33,44 @@ __all__ = [
     "TrackRules",
     "find_protocol",
     "protocol_cropper",
+    "with_losses",
 ]
 
 # Of a median over 31 shifts, in all scripts.
 PUBLISHED_VSHIFT = 15
+
+# FFmpeg's -qscale:v 2, in units of FF_QP2LAMBDA.
+_QSCALE_2 = (("flags", "+qscale"), ("global_quality", str(2 * 118)))
+_JPEG_QSCALE_2 = Coding(codec="mjpeg", pixels="yuvj420p", options=_QSCALE_2)
+# Without -qscale, FFmpeg's 200 kbit/s hold for JPEG, too.
+_JPEG = Coding(codec="mjpeg", pixels="yuvj420p")
+# What OpenCV's VideoWriter asks of FFmpeg for XVID and mp4v: 1.5 x 64 bits for each of the 224x224
+# pixels and 25 frames, which is more than qmin lets it spend.
+_OPENCV_MPEG4 = Coding(
+    codec="mpeg4", options=(("b", str(96 * 25 * 224 * 224)), ("qmin", "3"), ("g", "12"))
+)
+# Joined in AVI; the sound is that of libmp3lame, whose delay stays in.
+_AVI = Losses(
+    conversion=Conversion(
+        suffix=".avi",
+        picture=Coding(codec="mpeg4", options=_QSCALE_2),
+        sound="libmp3lame",
+        rule=skip_and_drop,
+    ),
+    frames=_JPEG_QSCALE_2,
+    crops=_OPENCV_MPEG4,
+    crop_frames=_JPEG,
+)
+# In MP4, -qscale:v means nothing to the encoder, and time stamps stay.
+_MP4 = Losses(
+    conversion=Conversion(
+        suffix=".mp4", picture=Coding(codec="libx264"), sound="aac", rule=repeat_and_drop
+    ),
+    frames=_JPEG_QSCALE_2,
+    crops=_OPENCV_MPEG4,
+    crop_frames=_JPEG,
+)
+_NO_CONVERSION = Losses(frames=_JPEG)
 
 
 class Lse(NamedTuple):
@@ -84,6 +122,7 @@ class Protocol:
             highest confidence and the lowest distance, each by itself.
         separate_speech: the speech comes from a file of its own.
         decimals: with which the script prints; None for all.
+        losses: the files in between, which ``lossy`` puts in.
     """
 
     name: str
@@ -95,6 +134,7 @@ class Protocol:
     of_tracks: Literal["each", "mean", "best"] = "each"
     separate_speech: bool = False
     decimals: int | None = None
+    losses: Losses
 
     def of_clip(self, tracks: Sequence[Scored]) -> Lse:
         """The clip's numbers.
@@ -125,22 +165,26 @@ SYNCNET_DEMO = Protocol(
     every_frame=True,
     only_face_crops=True,
     decimals=3,
+    losses=_NO_CONVERSION,
 )
 SYNCNET = Protocol(
     name="syncnet",
     source="syncnet_python, run_pipeline.py and run_syncnet.py",
     tracks=TrackRules(),
     decimals=3,
+    losses=_AVI,
 )
 WAV2LIP_LRS = Protocol(
     name="wav2lip-lrs",
     source="Wav2Lip, evaluation/scores_LSE/calculate_scores_LRS.py",
     every_frame=True,
+    losses=_NO_CONVERSION,
 )
 WAV2LIP_REAL = Protocol(
     name="wav2lip-real",
     source="Wav2Lip, evaluation/scores_LSE/calculate_scores_real_videos.py",
     tracks=TrackRules(),
+    losses=_AVI,
 )
 LATENTSYNC = Protocol(
     name="latentsync",
@@ -148,6 +192,7 @@ LATENTSYNC = Protocol(
     tracks=TrackRules(detections_above=50),
     of_tracks="mean",
     decimals=2,
+    losses=_MP4,
 )
 MOCHA = Protocol(
     name="mocha",
@@ -155,6 +200,7 @@ MOCHA = Protocol(
     tracks=TrackRules(detections_above=50, low_overlap_ends=True),
     of_tracks="best",
     separate_speech=True,
+    losses=_AVI,
 )
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -177,7 +223,11 @@ def find_protocol(name: str) -> Protocol:
 
 
 def protocol_cropper(
-    protocol: Protocol, detector: DetectorName | None, yunet: str | Path | None
+    protocol: Protocol,
+    detector: DetectorName | None,
+    yunet: str | Path | None,
+    *,
+    lossy: bool = False,
 ) -> Cropper:
     """Make what takes the faces, or the frames as they are, out of one clip.
 
@@ -185,10 +235,19 @@ def protocol_cropper(
         protocol: what decides.
         detector: what finds faces; as of ``make_cropper``.
         yunet: ONNX file of YuNet; as of ``make_cropper``.
+        lossy: crops go through the files that the script keeps them in.
 
     Raises:
         UsageError: the detector is not one of those, or its file is missing.
     """
     if protocol.tracks is None:
         return WholeFrameCropper(must_fit=protocol.only_face_crops)
-    return PublishedCropper(detector_maker(detector, yunet)(), protocol.tracks)
+    cropper = PublishedCropper(detector_maker(detector, yunet)(), protocol.tracks)
+    return with_losses(cropper, protocol.losses) if lossy else cropper
+
+
+def with_losses(cropper: Cropper, losses: Losses) -> Cropper:
+    """Put the files of the faces behind a cropper, where there are any."""
+    if losses.crops is None or losses.crop_frames is None:
+        return cropper
+    return LossyCropper(cropper, losses.crops, losses.crop_frames)

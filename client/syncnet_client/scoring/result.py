@@ -179,6 +179,7 @@ class SyncResult:
         warnings: sentences about the clip or the way it was scored.
         detector: name of what found the faces; None where none was looked for.
         protocol: the score protocol; None outside of any.
+        lossy: pictures and sound went through the files of the protocol's script.
         several: what the faces say together; None where there is one, which then says it all.
         weights: what the server says its weights are.
     """
@@ -192,6 +193,7 @@ class SyncResult:
     warnings: tuple[str, ...] = field(default=())
     detector: str | None = None
     protocol: Protocol | None = None
+    lossy: bool = False
     several: ClipAnswer | None = None
     weights: Weights = UNKNOWN_WEIGHTS
 
@@ -301,6 +303,7 @@ class SyncResult:
             return {"protocol": None}
         return {
             "protocol": self.protocol.name,
+            "lossy": self.lossy,
             "protocol_offset_frames": lse.offset_frames,
             "lse_d": round(lse.lse_d, DECIMALS),
             "lse_c": round(lse.lse_c, DECIMALS),
