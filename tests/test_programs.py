@@ -15,7 +15,16 @@ from fakes import FakeTriton, Silence
 from tiny import wait_for
 
 PROGRAMS = {
-    "syncnet-client": ["score", "align", "watch", "calibrate", "report", "fetch"],
+    "syncnet-client": [
+        "score",
+        "align",
+        "watch",
+        "calibrate",
+        "report",
+        "summarize",
+        "filter",
+        "fetch",
+    ],
     "syncnet-export": ["build", "verify", "describe", "inspect", "fetch", "tensorrt"],
     "syncnet-train": ["synthesize", "prepare", "fit", "evaluate", "profile"],
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import plain_protocols as plain
 import pytest
 import torch
+from commandline import run
 from conftest import copy_model_repository
 from protocol_clips import (
     Detection,
@@ -145,17 +147,15 @@ def test_faces(protocol: str, transport: GrpcTransport, narrow_weights: dict[str
 @pytest.fixture(scope="module")
 def full_size(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[GrpcTransport, dict[str, Tensor]]]:
-    """A server with a random network of the published width, and its weights."""
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Address of a server with a random network of the published width, and its weights."""
     folder = tmp_path_factory.mktemp("full")
     weights = random_checkpoint(seed=4, width=1)
     torch.save(weights, folder / "full.model")
     repository = copy_model_repository(folder)
     build(folder / "full.model", model_repository=repository, version=1, replace=True)
     with Server(repository) as server:
-        transport = GrpcTransport(server.grpc_url)
-        yield transport, weights
-        transport.close()
+        yield server.grpc_url, weights
 
 
 @pytest.mark.server
@@ -163,10 +163,11 @@ def full_size(
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("protocol", RULES)
-def test_faces_at_full_size(
-    protocol: str, full_size: tuple[GrpcTransport, dict[str, Tensor]]
-) -> None:
-    check_faces(protocol, *full_size)
+def test_faces_at_full_size(protocol: str, full_size: tuple[str, dict[str, Tensor]]) -> None:
+    url, weights = full_size
+    transport = GrpcTransport(url)
+    check_faces(protocol, transport, weights)
+    transport.close()
 
 
 @pytest.mark.server
@@ -185,30 +186,20 @@ def test_faces_of_a_clip_at_30_frames_a_second(
     assert_same(track, expected)
 
 
-@pytest.mark.server
-@pytest.mark.parametrize(
-    ("protocol", "size", "rate", "sound"),
-    [
-        ("wav2lip-lrs", (320, 256), 30, 60 * 640 + 5),
-        ("wav2lip-lrs", (160, 320), 24, 40 * 640 + 5),
-        ("syncnet-demo", (224, 224), 30, 60 * 640),
-        ("syncnet-demo", (224, 224), 25, 41 * 640 + 9),
-    ],
-    ids=["larger, 30 fps, longer sound", "24 fps, shorter sound", "crops, 30 fps", "crops"],
-)
-def test_whole_frames(
-    tmp_path: Path,
-    server: Server,
-    narrow_weights: dict[str, Tensor],
-    protocol: str,
-    size: tuple[int, int],
-    rate: int,
-    sound: int,
-):
+WHOLE_FRAMES = {
+    "larger, 30 fps, longer sound": ("wav2lip-lrs", (320, 256), 30, 60 * 640 + 5),
+    "24 fps, shorter sound": ("wav2lip-lrs", (160, 320), 24, 40 * 640 + 5),
+    "crops, 30 fps": ("syncnet-demo", (224, 224), 30, 60 * 640),
+    "crops": ("syncnet-demo", (224, 224), 25, 41 * 640 + 9),
+}
+
+
+def check_whole_frames(case: str, folder: Path, url: str, weights: dict[str, Tensor]) -> None:
+    protocol, size, rate, sound = WHOLE_FRAMES[case]
     frames, samples = pictures(50, *size, seed=rate), speech(sound, seed=rate)
-    clip = write_lossless(tmp_path / "clip.mkv", frames, samples, rate)
-    expected = plain.score_whole(narrow_weights, frames, samples)
-    with SyncNetClient(server.grpc_url) as client:
+    clip = write_lossless(folder / "clip.mkv", frames, samples, rate)
+    expected = plain.score_whole(weights, frames, samples)
+    with SyncNetClient(url) as client:
         result = client.score(clip, protocol=protocol, chunk=13)
     (track,) = result.tracks
     assert_same(track, expected)
@@ -216,8 +207,53 @@ def test_whole_frames(
     assert result.detector is None
     printed = result.to_dict()
     assert printed["protocol"] == protocol
+    assert printed["lossy"] is False
     assert printed["lse_d"] == pytest.approx(expected.min_distance, rel=1e-4)
     assert printed["lse_c"] == pytest.approx(expected.confidence, abs=1e-4 * expected.min_distance)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("case", WHOLE_FRAMES)
+def test_whole_frames(
+    case: str, tmp_path: Path, server: Server, narrow_weights: dict[str, Tensor]
+) -> None:
+    check_whole_frames(case, tmp_path, server.grpc_url, narrow_weights)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("case", WHOLE_FRAMES)
+def test_whole_frames_at_full_size(
+    case: str, tmp_path: Path, full_size: tuple[str, dict[str, Tensor]]
+) -> None:
+    check_whole_frames(case, tmp_path, *full_size)
+
+
+@pytest.mark.server
+def test_a_folder_under_wav2lip_lrs_is_summed_up_in_the_mean_over_its_clips(
+    tmp_path: Path, server: Server, narrow_weights: dict[str, Tensor]
+) -> None:
+    clips, results = tmp_path / "clips", tmp_path / "results.jsonl"
+    clips.mkdir()
+    expected = []
+    for number, rate in enumerate((24, 25, 30)):
+        frames, samples = pictures(20, 128, 160, seed=number), speech(20 * 640, seed=number)
+        write_lossless(clips / f"{number}.mkv", frames, samples, rate)
+        expected.append(plain.score_whole(narrow_weights, frames, samples))
+    done = run(
+        "score", clips, "--protocol", "wav2lip-lrs", "--output", results, "--url", server.grpc_url
+    )
+    assert done.returncode == 0, done.stderr
+    (summary,) = json.loads(run("summarize", results, "--format", "json").stdout)["sets"]
+    tolerance = TOLERANCE * max(each.min_distance for each in expected)
+    for column, values in (
+        ("lse_d", [each.min_distance for each in expected]),
+        ("lse_c", [each.confidence for each in expected]),
+    ):
+        assert summary["means"][column]["value"] == pytest.approx(fmean(values), abs=tolerance)
+    assert (summary["clips"], summary["scored"]) == (3, 3)
 
 
 @pytest.mark.server

@@ -174,6 +174,7 @@ def test_formats(tmp_path: Path) -> None:
     table = printed("table")
     assert "LSE-D, mean" in table
     assert "NoFaceError" in table
+    assert all(line == line.rstrip() for line in table.splitlines())
 
 
 def test_errors_are_one_line(tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
         Picture,
         StreamInfo,
     )
+    from syncnet_client.media.conversion import Conversion
+    from syncnet_client.media.lossy import Losses
+    from syncnet_client.media.recoding import Coding
     from syncnet_client.scoring.clip import Progress
     from syncnet_client.scoring.drift import Drift, DriftKind, Segment
     from syncnet_client.scoring.live import Measurement, Update
@@ -74,6 +77,8 @@ __all__ = [
     "ClipAnswer",
     "ClipCrashedError",
     "ClipTooShortError",
+    "Coding",
+    "Conversion",
     "CropMode",
     "Drift",
     "DriftKind",
@@ -81,6 +86,7 @@ __all__ = [
     "GrpcOptions",
     "GrpcTransport",
     "InferenceError",
+    "Losses",
     "Lse",
     "Measurement",
     "Media",
@@ -135,6 +141,9 @@ _MODULES = {
     "MediaSummary": "media",
     "StreamInfo": "media",
     "Picture": "media",
+    "Coding": "media.recoding",
+    "Conversion": "media.conversion",
+    "Losses": "media.lossy",
     "Progress": "scoring.clip",
     "Drift": "scoring.drift",
     "DriftKind": "scoring.drift",

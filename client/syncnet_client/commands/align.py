@@ -22,7 +22,8 @@ __all__ = ["align"]
 
 # What a protocol or another sound measures is not the offset of the clip's own.
 @takes(
-    how=options_of(ScoreOptions, without=("protocol", "audio", "audio_clock")), server=connection
+    how=options_of(ScoreOptions, without=("protocol", "lossy", "audio", "audio_clock")),
+    server=connection,
 )
 def align(
     *,

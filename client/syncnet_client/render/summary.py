@@ -64,7 +64,7 @@ def _table(summary: Summary) -> str:
         for row in grid.rows:
             table.add_row(*row)
         console.print(table)
-    return target.getvalue()
+    return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
 
 
 def _markdown(summary: Summary) -> str:
