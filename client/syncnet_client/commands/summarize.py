@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from syncnet_client.commands.terminal import note
 from syncnet_client.errors import UsageError
+from syncnet_programs.terminal import note
 
 __all__ = ["summarize"]
 
