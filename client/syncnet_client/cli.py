@@ -12,7 +12,7 @@ import os
 from syncnet_client.commands.align import align
 from syncnet_client.commands.calibrate import calibrate
 from syncnet_client.commands.fetch import fetch
-from syncnet_client.commands.filter import filter_results
+from syncnet_client.commands.filter import filter  # noqa: A004
 from syncnet_client.commands.report import report
 from syncnet_client.commands.score import score
 from syncnet_client.commands.summarize import summarize
@@ -60,8 +60,7 @@ PROGRAM.command(
     ],
 )
 PROGRAM.command(
-    filter_results,
-    name="filter",
+    filter,
     examples=[
         "syncnet-client filter results.jsonl --output kept.csv "
         "--where 'abs(offset_frames) <= 3 and confidence >= 3 and trusted'"

@@ -9,10 +9,10 @@ import typer
 
 from syncnet_client.files import check_target
 
-__all__ = ["filter_results"]
+__all__ = ["filter"]
 
 
-def filter_results(
+def filter(  # noqa: A001 (the name of the command)
     *,
     results: Annotated[
         Path,
