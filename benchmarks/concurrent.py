@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from benchmarks.processes import BenchmarkError
@@ -19,6 +18,7 @@ from benchmarks.record import percentile, relative_error
 from benchmarks.setup import FASTEST, FullSize, serve, write_clip
 from syncnet_client import GrpcOptions, SyncNetClient
 from syncnet_client.chunks import Chunk
+from syncnet_client.closing import Closing
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_client.transport.base import (
     ChunkAnswer,
@@ -36,7 +36,7 @@ CLIP_S = 12
 DISTANCE_TOLERANCE = 1e-5
 
 
-class _ClockedStream:
+class _ClockedStream(Closing):
     """A `ChunkStream` that notes how long each chunk takes from sending to its answer."""
 
     def __init__(self, stream: ChunkStream, chunk_s: list[float]) -> None:
@@ -56,17 +56,6 @@ class _ClockedStream:
 
     def close(self) -> None:
         self._stream.close()
-
-    def __enter__(self) -> ChunkStream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _clock(self, answers: Sequence[ChunkAnswer]) -> Sequence[ChunkAnswer]:
         now = time.perf_counter()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 from fakes import FakeTriton, WrittenTransport, distances_of, written_frames
@@ -16,7 +17,9 @@ from fakes import FakeTriton, WrittenTransport, distances_of, written_frames
 from syncnet_client import (
     AsyncSyncNetClient,
     ClipTooShortError,
+    MediaError,
     NoFaceError,
+    OutOfMemoryError,
     Progress,
     ServerUnavailableError,
     SyncNetClient,
@@ -284,6 +287,41 @@ def test_a_clip_without_a_face_is_named(client: SyncNetClient):
     grey = np.full((30, 120, 160, 3), 128, np.uint8)
     with pytest.raises(NoFaceError, match=r"^wall\.mp4: no face was found"):
         client.score((grey, noise(30)), name="wall.mp4")
+
+
+def opencv_error(code: int) -> cv2.error:
+    error = cv2.error("OpenCV(4.11.0) alloc.cpp:73: error: (-4:Insufficient memory)")
+    error.code = code
+    return error
+
+
+def decoding_error() -> MediaError:
+    error = MediaError("clip.mp4 cannot be decoded: MemoryError")
+    error.__cause__ = MemoryError()
+    return error
+
+
+@pytest.mark.parametrize(
+    "reason", [MemoryError(), opencv_error(cv2.Error.StsNoMem), decoding_error()], ids=repr
+)
+def test_memory_that_runs_out_is_one_error(client: SyncNetClient, reason: Exception):
+    class Full(ArrayMedia):
+        def __next__(self):
+            raise reason
+
+    message = r"^clip\.mp4 needs more memory than there is$"
+    with pytest.raises(OutOfMemoryError, match=message) as raised:
+        client.score(Full(written_frames(30, 7, 6), noise(30)), name="clip.mp4")
+    assert raised.value.__cause__ is reason
+
+
+def test_other_errors_of_opencv_are_its_own(client: SyncNetClient):
+    class Odd(ArrayMedia):
+        def __next__(self):
+            raise opencv_error(cv2.Error.StsAssert)
+
+    with pytest.raises(cv2.error, match="alloc"):
+        client.score(Odd(written_frames(30, 7, 6), noise(30)))
 
 
 def test_time_stamps_are_those_of_the_source(transport: WrittenTransport):

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from syncnet_client.chunks import Chunk, Chunker
+from syncnet_client.closing import Closing
 from syncnet_client.contract import SYNCNET
 from syncnet_client.errors import NoFaceError, UsageError
 from syncnet_client.faces import TrackFrames, make_cropper
@@ -110,7 +111,7 @@ class Calibration:
         }
 
 
-class _Embedder:
+class _Embedder(Closing):
     """Takes chunks in place of a stream of the ensemble, and keeps their embeddings by track."""
 
     def __init__(self, transport: GrpcTransport) -> None:
@@ -137,12 +138,6 @@ class _Embedder:
 
     def close(self) -> None:
         """Nothing is open."""
-
-    def __enter__(self) -> _Embedder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _Nothing:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
+from syncnet_client.closing import Closing
 from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S, DEFAULT_URL, WIDE_VSHIFT
-from syncnet_client.errors import UsageError
+from syncnet_client.errors import MediaError, OutOfMemoryError, UsageError
 from syncnet_client.faces import make_cropper
 from syncnet_client.media import ArrayMedia, Media, open_media, open_paired, sound_for
 from syncnet_client.media.lossy import open_lossy
@@ -38,7 +40,7 @@ Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]
 Source = str | Path | Arrays | Media
 
 
-class SyncNetClient:
+class SyncNetClient(Closing):
     """Scores clips on one server. Several threads may score at once; they share one connection.
 
     The server is looked for when the first clip is scored: if nothing answers then, that is an
@@ -68,17 +70,6 @@ class SyncNetClient:
         self._transport = transport or GrpcTransport(url, options)
         self._checked = False
         self._checking = threading.Lock()
-
-    def __enter__(self) -> SyncNetClient:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -119,6 +110,7 @@ class SyncNetClient:
         Raises:
             UsageError: an option has an impossible value.
             MediaError, NoFaceError, ClipTooShortError: the clip cannot be scored.
+            OutOfMemoryError: it needs more memory than there is.
             ServerError: the server cannot be reached or cannot score.
         """
         how = ScoreOptions(**options)
@@ -138,6 +130,7 @@ class SyncNetClient:
         progress: Callable[[Progress], None] | None,
     ) -> SyncResult:
         with ExitStack() as stack:
+            stack.enter_context(_memory_errors(name or _name_of(source)))
             media = stack.enter_context(_open(source, how))
             rules = how.rules
             if rules is None:
@@ -184,6 +177,7 @@ class SyncNetClient:
 
         def updates() -> Generator[Update]:
             with ExitStack() as stack:
+                stack.enter_context(_memory_errors(_name_of(source)))
                 media = stack.enter_context(
                     open_media(source, realtime=realtime, follow=follow, timeout_s=source_timeout_s)
                     if isinstance(source, (str, Path))
@@ -194,6 +188,25 @@ class SyncNetClient:
                 yield from watch_media(media, cropper, self._transport, how)
 
         return updates()
+
+
+def _name_of(source: Source) -> str:
+    return str(source) if isinstance(source, (str, Path)) else "the clip"
+
+
+@contextlib.contextmanager
+def _memory_errors(name: str) -> Iterator[None]:
+    """Turn what Python, PyAV and OpenCV raise when memory runs out into one error."""
+    try:
+        yield
+    except (MemoryError, MediaError, cv2.error) as error:
+        if isinstance(error, cv2.error):
+            memory = getattr(error, "code", None) == cv2.Error.StsNoMem
+        else:
+            memory = isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError)
+        if not memory:
+            raise
+        raise OutOfMemoryError(f"{name} needs more memory than there is") from error
 
 
 def _open(source: Source, how: ScoreOptions) -> Media:

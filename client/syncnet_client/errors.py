@@ -7,6 +7,7 @@
     │   ├── NoAudioError        it has no audio stream
     │   ├── NoFaceError         no face was found in it
     │   ├── ClipTooShortError   fewer than 6 frames of it have both picture and sound
+    │   ├── OutOfMemoryError    it needs more memory than there is
     │   └── ClipCrashedError    the process that scored it died of it
     ├── DownloadError           a file cannot be fetched
     ├── UntrustedError          what was measured is not good enough to act upon
@@ -29,6 +30,7 @@ __all__ = [
     "NoAudioError",
     "NoFaceError",
     "NoVideoError",
+    "OutOfMemoryError",
     "ServerError",
     "ServerUnavailableError",
     "SyncNetError",
@@ -69,8 +71,12 @@ class DownloadError(SyncNetError):
     """A file cannot be fetched."""
 
 
+class OutOfMemoryError(MediaError):
+    """The clip needs more memory than there is, or than it may have."""
+
+
 class ClipCrashedError(MediaError):
-    """The process that scored the clip died of it, or ran out of memory."""
+    """The process that scored the clip died of it."""
 
 
 class UntrustedError(SyncNetError):

@@ -11,6 +11,21 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
+from syncnet_client.errors import (
+    ClipTooShortError,
+    MediaError,
+    ModelNotReadyError,
+    NoAudioError,
+    NoFaceError,
+    NoVideoError,
+    OutOfMemoryError,
+    ServerError,
+    ServerUnavailableError,
+    UntrustedError,
+    UsageError,
+)
+from syncnet_gateway.worker import ClipTooLargeError
+
 __all__ = ["KINDS", "MEDIA_TYPE", "Kind", "ProblemError", "install", "kind_of_error"]
 
 MEDIA_TYPE = "application/problem+json"
@@ -24,21 +39,21 @@ class Kind:
         name: last part of the address that is its ``type``.
         status: of the HTTP answer.
         title: what it is, the same for all problems of the kind.
-        errors: names of the client's errors that are of this kind.
+        errors: the client's errors that are of this kind.
         retry_after_s: when it is worth to try again, where it is.
     """
 
     name: str
     status: int
     title: str
-    errors: tuple[str, ...] = ()
+    errors: tuple[type[Exception], ...] = ()
     retry_after_s: int | None = None
 
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("bad-option", 400, "An option has an impossible value", ("UsageError",)),
+        Kind("bad-option", 400, "An option has an impossible value", (UsageError,)),
         Kind("bad-upload", 400, "The upload is not what was expected"),
         Kind("no-token", 401, "The token is missing or wrong"),
         Kind("cross-site", 403, "Pages of other origins may not call this gateway"),
@@ -49,26 +64,27 @@ KINDS: Mapping[str, Kind] = {
         Kind("not-finished", 409, "The job has no outcome yet"),
         Kind("too-large", 413, "The upload is too large"),
         Kind("clip-too-large", 413, "The clip is too long or its picture too large",
-             ("ClipTooLargeError",)),
+             (ClipTooLargeError,)),
         Kind("not-multipart", 415, "The upload is not multipart/form-data"),
-        Kind("unreadable-clip", 422, "The clip cannot be read", ("MediaError",)),
-        Kind("no-video", 422, "The clip has no picture", ("NoVideoError",)),
-        Kind("no-audio", 422, "The clip has no sound", ("NoAudioError",)),
-        Kind("no-face", 422, "The clip shows no face", ("NoFaceError",)),
-        Kind("too-short", 422, "The clip is too short", ("ClipTooShortError",)),
-        Kind("untrusted", 422, "The offset cannot be trusted", ("UntrustedError",)),
-        Kind("crashed", 422, "The process that worked on the clip ended", ("ClipCrashedError",)),
+        Kind("unreadable-clip", 422, "The clip cannot be read", (MediaError,)),
+        Kind("no-video", 422, "The clip has no picture", (NoVideoError,)),
+        Kind("no-audio", 422, "The clip has no sound", (NoAudioError,)),
+        Kind("no-face", 422, "The clip shows no face", (NoFaceError,)),
+        Kind("too-short", 422, "The clip is too short", (ClipTooShortError,)),
+        Kind("untrusted", 422, "The offset cannot be trusted", (UntrustedError,)),
+        Kind("out-of-memory", 422, "The clip needs too much memory", (OutOfMemoryError,)),
+        Kind("crashed", 422, "The process that worked on the clip ended"),
         Kind("busy", 429, "All places are taken", retry_after_s=5),
-        Kind("internal", 500, "The gateway failed", ("Exception",)),
-        Kind("inference", 502, "Triton refused a request or failed at it", ("ServerError",)),
+        Kind("internal", 500, "The gateway failed", (Exception,)),
+        Kind("inference", 502, "Triton refused a request or failed at it", (ServerError,)),
         Kind("server-unavailable", 503, "Triton does not answer or is not ready",
-             ("ServerUnavailableError", "ModelNotReadyError"), retry_after_s=5),
+             (ServerUnavailableError, ModelNotReadyError), retry_after_s=5),
         Kind("stopping", 503, "The gateway is stopping", retry_after_s=5),
         Kind("job-too-slow", 504, "The job took too long"),
         Kind("disk-full", 507, "There is no room for the upload", retry_after_s=60),
     )
 }  # fmt: skip
-_BY_ERROR = {error: kind for kind in KINDS.values() for error in kind.errors}
+_BY_ERROR = {error.__name__: kind for kind in KINDS.values() for error in kind.errors}
 _BY_STATUS = {404: "not-found", 405: "wrong-method"}
 
 
@@ -114,7 +130,8 @@ def kind_of_error(classes: Sequence[str]) -> str:
     """The name of the kind to which an error belongs.
 
     Args:
-        classes: names of the error's class and of its bases, the class itself first.
+        classes: names of the error's class and of its bases, the class itself first; the error
+            itself stays in the process that met it.
     """
     return next(_BY_ERROR[name].name for name in (*classes, "Exception") if name in _BY_ERROR)
 

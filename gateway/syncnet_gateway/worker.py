@@ -24,7 +24,7 @@ from typing import IO, Any
 from syncnet_client import GrpcOptions, Progress, SyncNetClient, SyncNetError, SyncResult
 from syncnet_client.align import align
 from syncnet_client.contract import FRAMES_PER_SECOND
-from syncnet_client.errors import ClipCrashedError
+from syncnet_client.errors import OutOfMemoryError
 from syncnet_client.media import open_media, open_paired
 
 __all__ = ["TASKS", "ClipTooLargeError", "Task"]
@@ -179,16 +179,13 @@ def _take_stdout() -> IO[str]:
 
 def _described(task: Task, error: Exception) -> dict[str, Any]:
     """An error as the gateway is told of it."""
-    known = isinstance(error, SyncNetError)
-    no_memory = isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError)
-    if no_memory or "Insufficient memory" in str(error):  # OpenCV's own words
-        memory_mb = task.memory_bytes >> 20
-        error = ClipCrashedError(f"{task.clip} needs more than {memory_mb} MB of memory")
-        known = True
+    detail = " ".join(str(error).split())
+    if isinstance(error, OutOfMemoryError):
+        detail = f"{task.clip} needs more than {task.memory_bytes >> 20} MB of memory"
     return {
         "classes": [each.__name__ for each in type(error).__mro__],
-        "detail": " ".join(str(error).split()),
-        "traceback": None if known else traceback.format_exc(),
+        "detail": detail,
+        "traceback": None if isinstance(error, SyncNetError) else traceback.format_exc(),
     }
 
 

@@ -21,7 +21,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from syncnet_client.client import SyncNetClient
-from syncnet_client.errors import ClipCrashedError, MediaError, SyncNetError
+from syncnet_client.errors import ClipCrashedError, MediaError, OutOfMemoryError, SyncNetError
 from syncnet_client.scoring.clip import Progress
 from syncnet_client.scoring.options import ScoreOptions
 from syncnet_client.scoring.result import SyncResult
@@ -58,7 +58,8 @@ class ClipProcesses:
         """Score a clip in a worker, of which there are as many as there are calls at once.
 
         Raises:
-            ClipCrashedError: the worker died of it, or took too much memory.
+            ClipCrashedError: the worker died of it.
+            OutOfMemoryError: it needs more memory than a worker may have.
             SyncNetError: as of ``SyncNetClient.score``.
         """
         worker = self._take()
@@ -166,11 +167,9 @@ def _attempt(
 ) -> SyncResult | Exception:
     try:
         return client.score(clip, name=clip, progress=progress, **how.keywords())
-    except MemoryError:
-        return ClipCrashedError(f"{clip} needs more than {memory_mb} MB of memory")
+    except OutOfMemoryError:
+        return OutOfMemoryError(f"{clip} needs more than {memory_mb} MB of memory")
     except SyncNetError as error:
-        if isinstance(error, MediaError) and isinstance(error.__cause__, MemoryError):
-            return ClipCrashedError(f"{clip} needs more than {memory_mb} MB of memory")
         return error
     except (EOFError, OSError):
         raise  # nobody listens any more

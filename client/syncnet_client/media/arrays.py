@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from fractions import Fraction
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from syncnet_client.contract import FRAMES_PER_SECOND, SAMPLE_RATE, SAMPLES_PER_
 from syncnet_client.errors import UsageError
 from syncnet_client.media.audio import resample
 from syncnet_client.media.pictures import ArrayPicture
-from syncnet_client.media.types import Frame, MediaBlock, MediaSummary, StreamInfo
+from syncnet_client.media.types import Frame, Media, MediaBlock, MediaSummary, StreamInfo
 
 __all__ = ["ArrayMedia"]
 
@@ -23,7 +22,7 @@ Floats = npt.NDArray[np.floating[Any]]
 BLOCK_FRAMES = 25
 
 
-class ArrayMedia:
+class ArrayMedia(Media):
     """A clip given as arrays.
 
     Args:
@@ -54,7 +53,6 @@ class ArrayMedia:
         self._frames = frames
         self._samples = _to_contract(samples, sample_rate)
         self._blocks = self._cut()
-        self._summary: MediaSummary | None = None
 
     @property
     def info(self) -> StreamInfo:
@@ -79,34 +77,9 @@ class ArrayMedia:
             live=False,
         )
 
-    @property
-    def summary(self) -> MediaSummary:
-        """Counts of what was handed on.
-
-        Raises:
-            RuntimeError: the last block has not been read yet.
-        """
-        if self._summary is None:
-            raise RuntimeError("the summary of a source exists once its last block has been read")
-        return self._summary
-
-    def __iter__(self) -> ArrayMedia:
-        return self
-
     def __next__(self) -> MediaBlock:
         """Return the next block."""
         return next(self._blocks)
-
-    def __enter__(self) -> ArrayMedia:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the iteration."""

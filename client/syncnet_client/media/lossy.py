@@ -19,7 +19,7 @@ from syncnet_client.media.conversion import (
 from syncnet_client.media.paired import AudioClock, PairedMedia, open_apart
 from syncnet_client.media.pictures import ArrayPicture
 from syncnet_client.media.recoding import Coding, JpegRecoder
-from syncnet_client.media.sources import open_one
+from syncnet_client.media.sources import SourceSettings, open_one
 
 __all__ = ["Losses", "open_lossy"]
 
@@ -64,7 +64,7 @@ def open_lossy(
         NoVideoError, NoAudioError: one lacks its stream.
         UsageError: the picture comes out of a pipe.
     """
-    picture, sound = open_apart(source, audio, allow_playlists=allow_playlists)
+    picture, sound = open_apart(source, audio, SourceSettings(allow_playlists=allow_playlists))
     clock: AudioClock = "file" if audio is None else "start"
     rate = picture.stream.guessed_rate or Fraction(FRAMES_PER_SECOND)
     warnings: list[str] = []
@@ -76,10 +76,10 @@ def open_lossy(
             path = Path(folder) / f"video{losses.conversion.suffix}"
             own = sound if audio is None else None
             warnings = convert(str(source), picture, own, path, losses.conversion)
-            picture = open_one(str(path), "video")
+            picture = open_one(str(path), "video", SourceSettings())
             below.callback(picture.close)
             if audio is None:
-                sound = open_one(str(path), "audio")
+                sound = open_one(str(path), "audio", SourceSettings())
                 below.callback(sound.close)
             # Sample 0 belongs to frame 0 of what was converted, whatever the time stamps say.
             clock, rate = "start", Fraction(FRAMES_PER_SECOND)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import av
@@ -21,9 +20,9 @@ from syncnet_client.errors import MediaError, UsageError
 from syncnet_client.media.audio import AudioTimeline, SampleBuffer, Samples
 from syncnet_client.media.pictures import Picture
 from syncnet_client.media.sampling import FrameSampler, Sampled
-from syncnet_client.media.sources import STANDARD_INPUT, OpenedOne, open_one
+from syncnet_client.media.sources import STANDARD_INPUT, OpenedOne, SourceSettings, open_one
 from syncnet_client.media.time_jumps import TimeJumpError, refuse_jump
-from syncnet_client.media.types import Frame, MediaBlock, MediaSummary, StreamInfo
+from syncnet_client.media.types import Frame, Media, MediaBlock, MediaSummary, StreamInfo
 from syncnet_client.media.video import VideoDecoder
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def open_paired(
         NoVideoError, NoAudioError: one lacks its stream.
         UsageError: the picture comes out of a pipe.
     """
-    picture, sound = open_apart(source, audio, allow_playlists=allow_playlists)
+    picture, sound = open_apart(source, audio, SourceSettings(allow_playlists=allow_playlists))
     return PairedMedia(
         str(source),
         picture,
@@ -72,14 +71,14 @@ def open_paired(
 
 
 def open_apart(
-    source: str | Path, audio: str | Path | None, *, allow_playlists: bool
+    source: str | Path, audio: str | Path | None, settings: SourceSettings
 ) -> tuple[OpenedOne, OpenedOne]:
     """Open the picture of a clip, and the sound of another file or of the same.
 
     Args:
         source: path or URL of the picture.
         audio: path or URL of the sound; None for the picture's own.
-        allow_playlists: a file may be a list of other files.
+        settings: how to open them.
 
     Raises:
         MediaError: a file is missing, not media, or cannot be read.
@@ -89,12 +88,12 @@ def open_apart(
     if str(source) == STANDARD_INPUT or Path(source).is_fifo():
         raise UsageError(f"{source} can only be read once, and picture and sound are read apart")
     with ExitStack() as stack:
-        picture = open_one(str(source), "video", allow_playlists=allow_playlists)
+        picture = open_one(str(source), "video", settings)
         stack.callback(picture.close)
         if "://" in str(source) and picture.container.duration is None:
             raise MediaError(f"{source} has no end, and picture and sound are read apart")
         heard = str(source if audio is None else audio)
-        sound = open_one(heard, "audio", allow_playlists=allow_playlists)
+        sound = open_one(heard, "audio", settings)
         stack.pop_all()
     return picture, sound
 
@@ -141,7 +140,7 @@ def sound_for(clip: str | Path, audio: str | Path) -> str:
     return str(found[0])
 
 
-class PairedMedia:
+class PairedMedia(Media):
     """Blocks of a picture and a sound.
 
     Args:
@@ -181,7 +180,6 @@ class PairedMedia:
         self._buffer = SampleBuffer()
         self._heard: Iterator[Samples] = self._hear()
         self._blocks = self._cut()
-        self._summary: MediaSummary | None = None
 
     @property
     def info(self) -> StreamInfo:
@@ -208,34 +206,9 @@ class PairedMedia:
             live=False,
         )
 
-    @property
-    def summary(self) -> MediaSummary:
-        """What became of the files.
-
-        Raises:
-            RuntimeError: the last block has not been read yet.
-        """
-        if self._summary is None:
-            raise RuntimeError("the summary of a source exists once its last block has been read")
-        return self._summary
-
-    def __iter__(self) -> PairedMedia:
-        return self
-
     def __next__(self) -> MediaBlock:
         """Return the next block."""
         return next(self._blocks)
-
-    def __enter__(self) -> PairedMedia:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close both files; may be called at any time, and twice."""

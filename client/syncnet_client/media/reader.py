@@ -8,7 +8,6 @@ import threading
 import time
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 
@@ -16,8 +15,8 @@ from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_client.defaults import DEFAULT_SOURCE_TIMEOUT_S
 from syncnet_client.errors import MediaError, UsageError
 from syncnet_client.media.decoding import Decoder
-from syncnet_client.media.sources import Opened, open_source
-from syncnet_client.media.types import MediaBlock, MediaSummary, StreamInfo
+from syncnet_client.media.sources import Opened, SourceSettings, open_source
+from syncnet_client.media.types import Media, MediaBlock, MediaSummary, StreamInfo
 from syncnet_client.waiting import get
 
 __all__ = ["MediaReader", "open_media"]
@@ -62,13 +61,12 @@ def open_media(
     """
     if block_frames < 1 or timeout_s <= 0:
         raise UsageError("block_frames and timeout_s must be positive")
-    opened = open_source(
-        str(source), follow=follow, timeout_s=timeout_s, allow_playlists=allow_playlists
-    )
+    settings = SourceSettings(follow, timeout_s, allow_playlists)
+    opened = open_source(str(source), settings)
     return MediaReader(opened, block_frames=block_frames, realtime=realtime, longest_s=longest_s)
 
 
-class MediaReader:
+class MediaReader(Media):
     """Blocks of one source; made by ``open_media``."""
 
     def __init__(
@@ -82,27 +80,12 @@ class MediaReader:
             opened.file.stopped = self._stop.is_set
         self._queue: queue.Queue[MediaBlock | MediaSummary | Exception] = queue.Queue(QUEUED_BLOCKS)
         self._thread: threading.Thread | None = None
-        self._summary: MediaSummary | None = None
         self._ended = False
 
     @property
     def info(self) -> StreamInfo:
         """What the source says about itself."""
         return self._opened.info
-
-    @property
-    def summary(self) -> MediaSummary:
-        """What became of the source.
-
-        Raises:
-            RuntimeError: the last block has not been read yet.
-        """
-        if self._summary is None:
-            raise RuntimeError("the summary of a source exists once its last block has been read")
-        return self._summary
-
-    def __iter__(self) -> MediaReader:
-        return self
 
     def __next__(self) -> MediaBlock:
         """Return the next block; errors of the decoding thread are raised here."""
@@ -119,17 +102,6 @@ class MediaReader:
             raise item
         self._summary = item
         raise StopIteration
-
-    def __enter__(self) -> MediaReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop the thread and close the source; may be called at any time, and twice.

@@ -39,7 +39,15 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["Opened", "OpenedOne", "StreamingFile", "missing", "open_one", "open_source"]
+__all__ = [
+    "Opened",
+    "OpenedOne",
+    "SourceSettings",
+    "StreamingFile",
+    "missing",
+    "open_one",
+    "open_source",
+]
 
 STANDARD_INPUT = "-"
 _NO_FILE = "{}: no such file"
@@ -134,28 +142,33 @@ class StreamingFile:
             self._owned = False
 
 
-def open_source(
-    source: str,
-    *,
-    follow: bool = False,
-    timeout_s: float = DEFAULT_SOURCE_TIMEOUT_S,
-    allow_playlists: bool = False,
-) -> Opened:
+@dataclass(frozen=True)
+class SourceSettings:
+    """How a source is opened.
+
+    Attributes:
+        follow: go on at the end of a file that is still being written.
+        timeout_s: how long to wait for a URL, a pipe or a followed file.
+        allow_playlists: a file may be a list of other files.
+    """
+
+    follow: bool = False
+    timeout_s: float = DEFAULT_SOURCE_TIMEOUT_S
+    allow_playlists: bool = False
+
+
+def open_source(source: str, settings: SourceSettings) -> Opened:
     """Open a source and find its picture and its sound.
 
     Args:
         source: path, URL, or "-" for standard input.
-        follow: go on at the end of a file that is still being written.
-        timeout_s: how long to wait for a URL, a pipe or a followed file.
-        allow_playlists: a file may be a list of other files.
+        settings: how to open it.
 
     Raises:
         MediaError: it is missing, not readable, or no media.
         NoVideoError, NoAudioError: it lacks one of the streams.
     """
-    container, streaming, below = _open_container(
-        source, follow=follow, timeout_s=timeout_s, allow_playlists=allow_playlists
-    )
+    container, streaming, below = _open_container(source, settings)
     try:
         video, audio = _choose_streams(source, container)
         # A URL with a known end is a file that happens to be elsewhere.
@@ -169,26 +182,19 @@ def open_source(
     return opened
 
 
-def open_one(
-    source: str, kind: Literal["video", "audio"], *, allow_playlists: bool = False
-) -> OpenedOne:
+def open_one(source: str, kind: Literal["video", "audio"], settings: SourceSettings) -> OpenedOne:
     """Open a source for its picture or its sound alone.
 
     Args:
         source: path or URL; nothing that can be read only once.
         kind: which of the two.
-        allow_playlists: a file may be a list of other files.
+        settings: how to open it.
 
     Raises:
         MediaError: it is missing, not readable, or no media.
         NoVideoError, NoAudioError: it lacks the stream.
     """
-    container, _, below = _open_container(
-        source,
-        follow=False,
-        timeout_s=DEFAULT_SOURCE_TIMEOUT_S,
-        allow_playlists=allow_playlists,
-    )
+    container, _, below = _open_container(source, settings)
     try:
         return OpenedOne(container, _choose(source, container, kind), below)
     except MediaError:
@@ -198,28 +204,28 @@ def open_one(
 
 
 def _open_container(
-    source: str, *, follow: bool, timeout_s: float, allow_playlists: bool
+    source: str, settings: SourceSettings
 ) -> tuple[InputContainer, StreamingFile | None, ExitStack]:
     url = "://" in source
     streaming = None
     below = ExitStack()
-    options = demuxer_options(source, allow_playlists=allow_playlists)
-    if allow_playlists and not url:
+    options = demuxer_options(source, allow_playlists=settings.allow_playlists)
+    if settings.allow_playlists and not url:
         check_playlist(source)
-    settings: dict[str, Any] = {"mode": "r", **ANY_METADATA}
+    always: dict[str, Any] = {"mode": "r", **ANY_METADATA}
     try:
         if is_stored(source):
             file = below.enter_context(open_stored(source))
-            container = av.open(file, options=options, **settings)
+            container = av.open(file, options=options, **always)
         elif url:
             options |= LIVE_OPTIONS
-            container = av.open(source, options=options, timeout=timeout_s, **settings)
-        elif follow or _is_pipe(source):
-            streaming = StreamingFile(source, follow=follow, timeout_s=timeout_s)
+            container = av.open(source, options=options, timeout=settings.timeout_s, **always)
+        elif settings.follow or _is_pipe(source):
+            streaming = StreamingFile(source, follow=settings.follow, timeout_s=settings.timeout_s)
             below.callback(streaming.close)
-            container = av.open(streaming, options=options | LIVE_OPTIONS, **settings)
+            container = av.open(streaming, options=options | LIVE_OPTIONS, **always)
         else:
-            container = av.open(located(source), options=options, **settings)
+            container = av.open(located(source), options=options, **always)
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         below.close()
         raise MediaError(_reason(source, error)) from error

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
-from types import TracebackType
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Self
 
+from syncnet_client.closing import Closing
 from syncnet_client.media.pictures import Picture
 
 __all__ = ["Frame", "Media", "MediaBlock", "MediaSummary", "StreamInfo"]
@@ -119,29 +119,34 @@ class MediaSummary:
     warnings: tuple[str, ...] = ()
 
 
-class Media(Protocol):
-    """The interface that files, live sources and arrays share."""
+class Media(Closing):
+    """A source: an iterator over its blocks. Files, live sources and arrays are made of it."""
+
+    _summary: MediaSummary | None = None
 
     @property
+    @abstractmethod
     def info(self) -> StreamInfo:
         """What the source says about itself."""
 
     @property
     def summary(self) -> MediaSummary:
-        """What became of it; only after the last block."""
+        """What became of the source.
 
-    def __iter__(self) -> Iterator[MediaBlock]: ...
+        Raises:
+            RuntimeError: the last block has not been read yet.
+        """
+        if self._summary is None:
+            raise RuntimeError("the summary of a source exists once its last block has been read")
+        return self._summary
 
-    def __next__(self) -> MediaBlock: ...
+    def __iter__(self) -> Self:
+        return self
 
-    def __enter__(self) -> Media: ...
+    @abstractmethod
+    def __next__(self) -> MediaBlock:
+        """Return the next block."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
+    @abstractmethod
     def close(self) -> None:
         """Stop reading and release everything; may be called at any time, and twice."""

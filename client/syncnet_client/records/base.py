@@ -8,17 +8,17 @@ records: the last one counts. A clip that was scored is never scored again.
 from __future__ import annotations
 
 import fcntl
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
-from types import TracebackType
 
+from syncnet_client.closing import Closing
 from syncnet_client.errors import SyncNetError
 from syncnet_client.records.record import Record
 
 __all__ = ["Output", "lock"]
 
 
-class Output(ABC):
+class Output(Closing):
     """A destination of records, open for appending and closed to every other process.
 
     Attributes:
@@ -43,17 +43,6 @@ class Output(ABC):
     def _note(self, clip: str, *, ok: bool) -> None:
         if ok:
             self.done.add(clip)
-
-    def __enter__(self) -> Output:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def lock(descriptor: int, path: Path) -> None:

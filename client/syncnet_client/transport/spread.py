@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from types import TracebackType
 
 from syncnet_client.chunks import Chunk
+from syncnet_client.closing import Closing
 from syncnet_client.transport.base import ChunkAnswer
 from syncnet_client.transport.stream import GrpcChunkStream
 
 __all__ = ["SpreadStream"]
 
 
-class SpreadStream:
+class SpreadStream(Closing):
     """A ``ChunkStream`` made of others.
 
     A balancer chooses a server for each stream, not for each chunk: on a single stream, one server
@@ -24,17 +24,6 @@ class SpreadStream:
     def __init__(self, streams: Sequence[GrpcChunkStream]) -> None:
         self._streams = list(streams)  # the one that got the last chunk is at the end
         self._answers: list[ChunkAnswer] = []
-
-    def __enter__(self) -> SpreadStream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def send(self, chunk: Chunk) -> None:
         """Send a chunk; see ``ChunkStream``."""

@@ -7,12 +7,12 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 import grpc
 
 from syncnet_client.chunks import Chunk
+from syncnet_client.closing import Closing
 from syncnet_client.transport.base import ChunkAnswer
 from syncnet_client.transport.messages import chunk_distances, chunk_request, with_frames_inside
 from syncnet_client.transport.retry import Backoff, Doubt, Failure
@@ -76,7 +76,7 @@ class _Call:
             self.events.put(Failure("UNAVAILABLE", "the server ended the stream"))
 
 
-class GrpcChunkStream:
+class GrpcChunkStream(Closing):
     """A ``ChunkStream``; see there for its methods.
 
     Each chunk is kept until its answer is there. When the stream breaks for a reason that may
@@ -121,17 +121,6 @@ class GrpcChunkStream:
         self._pending: dict[str, _Pending] = {}
         self._answers: list[ChunkAnswer] = []
         self._call: _Call | None = None
-
-    def __enter__(self) -> GrpcChunkStream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def unanswered(self) -> int:
