@@ -87,6 +87,21 @@ def test_an_offset_that_changes_is_followed() -> None:
     )
 
 
+def test_while_the_offset_changes_it_is_unknown() -> None:
+    """Half of the last 5 s says +3 frames, the other half -4: the draws do not agree."""
+    source = media(
+        written_frames(10 * SECOND, column=7, depth=6),
+        written_frames(6 * SECOND, column=14, depth=5),
+    )
+    updates = watched(source, lookback_s=5, every_s=0.4)
+    between = [update for update in updates if 12.3 < update.time_s < 13.1]
+    assert between
+    for update in between:
+        assert update.meaning.startswith("the offset is unknown (")
+        assert [reason.code for reason in update.verdict.reasons] == ["low_agreement"]
+    assert updates[-1].meaning == "the audio is 160 ms behind the video"
+
+
 def test_nothing_is_told_twice_while_the_server_stands_still() -> None:
     class HaltingStream(PromptStream):
         """Answers until 10 s, and the rest at the end."""
@@ -177,7 +192,7 @@ def test_a_face_that_leaves_is_missed_and_a_new_one_is_measured() -> None:
     assert json.loads(json.dumps(missing.to_dict()))["confidence"] is None
 
 
-def test_of_two_faces_the_more_confident_one_is_reported() -> None:
+def test_of_two_faces_the_one_with_the_higher_agreement_is_reported() -> None:
     """Both see the same pictures here; the longer history decides against the newcomer."""
     source = media(written_frames(10 * SECOND, column=7, depth=6))
     updates = visited(source, (0, 0, 250), (1, 225, 250), lookback_s=3)
