@@ -4,8 +4,8 @@ Four scenes, each with a gateway of its own and the towers that ship:
 
     quiet           all are answered
     gateway_killed  SIGKILL for the gateway in the middle
-    triton_killed   SIGKILL for the Triton that the gateway started, which brings it back
-    triton_gone     SIGKILL for a Triton that nobody brings back
+    triton_killed   SIGKILL for the Triton that the gateway started, which restarts it
+    triton_gone     SIGKILL for a Triton that is not started again
 
 Every upload must end in the same result as an undisturbed one, or in an error that says what
 happened, and nothing may be left: no file, no process. Before them, undisturbed rounds are timed

@@ -63,7 +63,7 @@ class AsyncSyncNetClient:
         await self.close()
 
     async def close(self) -> None:
-        """Wait for the clips in progress and let go of the connection."""
+        """Wait for the clips in progress and close the connection."""
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self._client.close()
 

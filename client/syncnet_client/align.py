@@ -80,13 +80,13 @@ def align(
     if before.verdict.trusted and abs(before.offset_ms) <= error_ms and not force:
         raise UntrustedError(
             f"{clip}: the offset of {before.offset_ms} ms is within the error of the weights "
-            f"({before.weights.error_in_words}); pass --force to move the audio all the same"
+            f"({before.weights.error_in_words}); pass --force to move the audio anyway"
         )
     if not (before.verdict.trusted or force):
         reasons = "; ".join(reason.text for reason in before.verdict.reasons)
         raise UntrustedError(
             f"{clip}: the offset of {before.offset_ms} ms cannot be trusted ({reasons}); "
-            "pass --force to move the audio all the same"
+            "pass --force to move the audio anyway"
         )
     # A positive offset is audio ahead of the video: it has to wait.
     shift = Fraction(before.offset_frames, FRAMES_PER_SECOND)

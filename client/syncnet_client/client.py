@@ -72,7 +72,7 @@ class SyncNetClient(Closing):
         self._checking = threading.Lock()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._transport.close()
 
     def check_ready(self) -> None:

@@ -24,7 +24,7 @@ def event_stream(
     Args:
         job: what to tell about.
         describe: what is told, without result and problem.
-        owned: the listener is the one for whom the job is done: it ends when they go away.
+        owned: the job belongs to the listener and ends when the listener goes away.
     """
 
     async def events() -> AsyncIterator[bytes]:

@@ -1,7 +1,7 @@
 """The private folder of a gateway, which goes when the gateway goes, however it ends.
 
 Run as a program, this is the janitor: a process of its own that waits for the end of its standard
-input, which comes when the gateway has ended in whatever way, and then removes the folder.
+input, which comes when the gateway has ended for any reason, and then removes the folder.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Job:
     """One clip.
 
     Attributes:
-        id: nobody can guess it; who has it may see and cancel the job.
+        id: cannot be guessed; a caller that has it may see and cancel the job.
         kind: what is done with the clip, a key of ``syncnet_gateway.worker.TASKS``.
         folder: private to the job; removed when the job has its outcome.
         output: a file in it that is part of the outcome; None once it is sent. The folder stays

@@ -14,7 +14,7 @@ __all__ = ["local_triton"]
 
 @contextlib.contextmanager
 def local_triton() -> Iterator[str]:
-    """Start Triton, bring it back when it dies, and stop it at the end.
+    """Start Triton, restart it when it dies, and stop it at the end.
 
     When it has died too often, this process gets a SIGTERM, and the context ends with an error.
 

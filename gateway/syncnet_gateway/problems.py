@@ -155,9 +155,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def answer_bug(_request: Request, _error: Exception) -> Response:
-        return ProblemError(
-            "internal", "an error that nobody expected; see the gateway's log"
-        ).response()
+        return ProblemError("internal", "an unexpected error; see the gateway's log").response()
 
     @app.get("/problems/{name}", include_in_schema=False)
     async def explain(name: str) -> Response:

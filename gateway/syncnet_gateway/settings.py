@@ -1,4 +1,4 @@
-"""What a gateway is told when it starts: which server to ask, and what callers may use up."""
+"""Settings of a gateway: which server to ask, and what callers may use up."""
 
 from __future__ import annotations
 

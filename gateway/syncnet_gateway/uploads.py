@@ -25,7 +25,7 @@ _MOST_PARTS = 4  # more than there are names, so that a wrong one is named in th
 _OVERHEAD_BYTES = 64 << 10  # boundaries and headers of the parts
 # FFmpeg takes % in the name of a picture for a number; the others mean something to people's tools.
 _UNSAFE = frozenset('%:*?"<>|[]{}')
-# Part of a body that is refused is read all the same: a browser shows an answer only if its
+# Part of a body that is refused is read anyway: a browser shows an answer only if its
 # request was not cut off while it was still sending.
 _DRAINED_BYTES = 8 << 20
 _DRAINED_FOR_S = 2.0
@@ -184,7 +184,7 @@ def _too_large(limits: Limits) -> ProblemError:
 
 
 class _Writer:
-    """A new file, written in large blocks by a thread, so that a slow disk stops nobody else."""
+    """A new file, written in large blocks by a thread, so that a slow disk delays no other job."""
 
     def __init__(self, path: Path) -> None:
         self._file: IO[bytes] = path.open("xb", buffering=0)

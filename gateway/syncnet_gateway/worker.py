@@ -178,7 +178,7 @@ def _take_stdout() -> IO[str]:
 
 
 def _described(task: Task, error: Exception) -> dict[str, Any]:
-    """An error as the gateway is told of it."""
+    """An error as it is sent to the gateway."""
     detail = " ".join(str(error).split())
     if isinstance(error, OutOfMemoryError):
         detail = f"{task.clip} needs more than {task.memory_bytes >> 20} MB of memory"

@@ -78,7 +78,7 @@ def make_cropper(
 def detector_maker(
     detector: Detector | DetectorName | None, yunet: str | Path | None
 ) -> Callable[[], Detector]:
-    """Return what makes the detector once a clip needs it; a wrong choice is told at once."""
+    """Return a function that makes the detector when a clip needs it; check the choice now."""
     if detector is None:
         detector = "yunet" if yunet is not None or yunet_file().is_file() else "haar"
     if yunet is not None and detector != "yunet":

@@ -141,7 +141,7 @@ class MediaReader(Media):
             self._put(error)
 
     def _put(self, item: MediaBlock | MediaSummary | Exception) -> bool:
-        """Hand an item on; False if nobody wants it any more."""
+        """Hand an item on; False if the reader was closed."""
         while not self._stop.is_set():
             with contextlib.suppress(queue.Full):
                 self._queue.put(item, timeout=PUT_SECONDS)

@@ -1,4 +1,4 @@
-"""Open whatever a user names: a file, a growing file, a pipe, a URL.
+"""Open a source: a file, a growing file, a pipe, a URL.
 
 Every failure to do so is a ``MediaError`` whose message is one sentence that names the source.
 """

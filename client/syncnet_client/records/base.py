@@ -35,7 +35,7 @@ class Output(Closing):
 
     @abstractmethod
     def close(self) -> None:
-        """Make everything durable and let go of the file."""
+        """Write everything to disk and close the file."""
 
     @abstractmethod
     def _write(self, record: Record) -> None: ...

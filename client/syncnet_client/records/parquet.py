@@ -68,7 +68,7 @@ class ParquetOutput(Output):
             self._finish_part()
 
     def close(self) -> None:
-        """Turn the journal into the last part and let go of the folder."""
+        """Turn the journal into the last part and unlock the folder."""
         if self._closed:
             return
         self._closed = True

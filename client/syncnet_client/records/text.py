@@ -57,7 +57,7 @@ class _TextOutput(Output):
             raise UsageError(f"{self._path} holds something that is not a record") from error
 
     def close(self) -> None:
-        """Make everything durable and let go of the file."""
+        """Write everything to disk and close the file."""
         if not self._file.closed:
             os.fsync(self._file.fileno())
             self._file.close()

@@ -58,7 +58,7 @@ class Progress:
 
 @dataclass
 class _Track:
-    """What is gathered about one face while the clip goes by."""
+    """What is known of one face so far."""
 
     first_frame: int
     times: list[float] = field(default_factory=list)

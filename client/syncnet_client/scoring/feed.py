@@ -21,7 +21,7 @@ __all__ = ["Collector", "feed"]
 
 
 class Collector(Protocol):
-    """Takes what goes by while a source is fed to the server."""
+    """Receives frames, samples and answers while a source is sent to the server."""
 
     def take_samples(self, samples: npt.NDArray[np.int16]) -> None:
         """Take the next samples of the source, int16 [n] at 16 kHz."""

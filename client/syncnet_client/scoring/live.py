@@ -212,7 +212,7 @@ class _Watcher:
 def watch_media(
     media: Media, cropper: Cropper, transport: Transport, options: WatchOptions
 ) -> Iterator[Update]:
-    """Measure a source over and over while it goes by; memory does not depend on its length.
+    """Measure a source again and again while it plays; memory does not depend on its length.
 
     Args:
         media: frames and samples on one clock, already open.

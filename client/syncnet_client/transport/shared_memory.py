@@ -109,7 +109,7 @@ class SharedMemory:
                 return None
 
     def release(self, region: SharedRegion) -> None:
-        """Give a region back; nobody waits for what was in it."""
+        """Give a region back; its content is no longer needed."""
         with self._lock:
             if region.generation == self._generation:
                 self._free.append(region)

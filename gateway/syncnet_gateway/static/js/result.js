@@ -321,7 +321,7 @@ export class Result {
           ? element(
               "button",
               { class: "button small", type: "button", onclick: () => this.#repair(button, notice, { force: true }) },
-              "Repair all the same",
+              "Repair anyway",
             )
           : null;
       notice.replaceChildren(element("p", { class: "notice" }, error.message, anyway));

@@ -121,7 +121,7 @@ export class Viewer {
       element(
         "p",
         { class: "unplayable" },
-        "This browser cannot play the clip. The numbers hold all the same, and a repaired copy can be downloaded.",
+        "This browser cannot play the clip. The result is valid anyway, and you can download a repaired copy.",
       ),
     );
   }
