@@ -64,7 +64,10 @@ trap 'kill -TERM "$server"' TERM INT
 # because those that end in order are dead for a moment, too.
 (
     dead=0
-    while [ "$dead" -lt 2 ] && sleep 1; do
+    while [ "$dead" -lt 2 ]; do
+        sleep 1
+        # The kill below is lost if this shell has only just been forked and still has the trap.
+        kill -0 "$server" 2> /dev/null || exit 0
         if grep -qs "(triton_python_b) Z $server " /proc/[0-9]*/stat; then dead=$((dead + 1)); else dead=0; fi
     done
     echo "the process of a Python model died, and tritonserver cannot replace it: ending" >&2
