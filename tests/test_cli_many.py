@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +19,11 @@ import av
 import pytest
 from commandline import CLIENT, assert_fails, run, write_clip
 from fakes import FakeTriton, Silence
+from rich.console import Console
 from tiny import wait_for
+
+from syncnet_client.batch.threads import Tally
+from syncnet_client.commands import batch_meter
 
 NAMES = ["a.mkv", "b.mkv", "c.mkv"]
 
@@ -177,3 +184,24 @@ def test_usage_errors(folder: Path, arguments: tuple[str, ...], words: str) -> N
     assert done.returncode == 2
     assert words in done.stderr.splitlines()[-1]
     assert done.stdout == ""
+
+
+def test_the_bar_ends_with_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    clock = itertools.count(step=5)  # s
+    console = Console(
+        file=shown,
+        force_terminal=True,
+        width=100,
+        color_system=None,
+        get_time=lambda: float(next(clock)),
+    )
+    monkeypatch.setattr(batch_meter, "progress_console", lambda: console)
+    tally = Tally(2)
+    with batch_meter.BatchMeter() as meter:
+        meter.start(tally)
+        meter.advance()
+        meter.advance()
+    last = [line for line in re.split(r"[\r\n]", shown.getvalue()) if "clips" in line][-1]
+    assert "2/2 clips" in last
+    assert last.rstrip().endswith("0:00:00 left")

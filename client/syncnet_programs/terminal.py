@@ -32,6 +32,7 @@ _PLAIN = {
     **dict.fromkeys("─━═╌", "-"),
     **dict.fromkeys("│┃║", "|"),
     **dict.fromkeys("┌┐└┘├┤┬┴┼┏┓┗┛┡┩╇╭╮╰╯", "+"),
+    **dict(zip("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", r"-\|/-\|/-\|", strict=False)),  # of what turns while one waits
     "…": "...",
 }
 _HANDLER = "syncnet-plain"

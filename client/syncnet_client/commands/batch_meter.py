@@ -40,7 +40,7 @@ class BatchMeter:
             MofNCompleteColumn(),
             TextColumn("clips"),
             _Speed(tally),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TimeRemainingColumn(),
             TextColumn("left"),
             console=self._console,
             transient=True,
