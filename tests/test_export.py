@@ -627,7 +627,9 @@ def test_other_weights_fail_verification(exported: Path, tmp_path: Path, command
     report = json.loads(output)
     assert not report["passed"]
     assert not any(check["passed"] for check in report["embeddings"])
-    assert "embeddings of seeded inputs are off by" in errors
+    assert errors.startswith(
+        f"syncnet-export: {other} is another checkpoint than that of version 1: its sha256 is "
+    )
 
 
 def test_verify_and_inspect_from_the_command_line(
@@ -693,6 +695,14 @@ def test_build_from_the_command_line(
     assert installed_versions(repository) == [2]
     assert [file.precision for file in find_files(repository, 2)] == [FP32, FP32, INT8, INT8]
     assert "model.int8.onnx" in output
+
+    again = ("build", "--weights", narrow_checkpoint, "--version", "2")
+    status, _, errors = command(*again, "--model-repository", repository)
+    assert status == 1
+    assert errors.endswith("name another one with --version, or pass --overwrite to replace it\n")
+    status, _, errors = command(*again, "--overwrite", "--model-repository", repository)
+    assert (status, errors) == (0, "")
+    assert [file.precision for file in find_files(repository, 2)] == [FP32, FP32]
 
 
 def bad_uses(folder: Path) -> Iterator[tuple[Sequence[str], int, str]]:

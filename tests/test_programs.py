@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 from commandline import CLIENT, run, write_clip
 from fakes import FakeTriton, Silence
+from results import result_of
 from tiny import wait_for
+
+from syncnet_client.records.open import open_output
+from syncnet_client.records.record import Record
 
 PROGRAMS = {
     "syncnet-client": [
@@ -233,3 +237,65 @@ def test_no_server_is_started_for_what_cannot_work(tmp_path: Path, options: tupl
     assert done.returncode == (2 if options else 1)
     (line,) = done.stderr.splitlines()
     assert (options[-1] if options else "gone.mp4: no such file") in line
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("score gone.mp4 lost.mp4", 1),
+        ("score gone.mp4 --output results.jsonl", 1),
+        ("score a.mkv b.mkv --output results.txt", 2),
+        ("score a.mkv b.mkv --audio gone.wav", 1),
+        ("score a.mkv b.mkv --detector yunet", 2),
+        ("score a.mkv --output done.jsonl", 0),
+        ("watch gone.mp4", 1),
+        ("calibrate a.mkv gone.mp4", 2),
+        ("calibrate a.mkv b.mkv --plot thresholds.txt", 2),
+        ("align a.mkv b.mkv", 2),
+        ("align a.mkv a.avi", 2),
+    ],
+)
+def test_no_server_is_started_for_nothing(tmp_path: Path, line: str, status: int):
+    for name in ("a.mkv", "b.mkv"):
+        write_clip(tmp_path / name, frames=10)
+    with open_output(tmp_path / "done.jsonl") as output:
+        output.append(Record.scored("a.mkv", result_of("a.mkv")))
+    done = run(*line.split(), "--local", cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    assert "starting a local server" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_prepare_starts_no_server_for_nothing(tmp_path: Path):
+    done = call("syncnet-train", "prepare", tmp_path / "set", tmp_path / "gone.mp4", "--local")
+    assert done.returncode == 1
+    assert "starting a local server" not in done.stderr
+    assert "gone.mp4: no such file" in done.stderr
+
+
+def test_tables_in_a_pipe_have_no_trailing_blanks(tmp_path: Path):
+    tables = [call("syncnet-export", "inspect").stdout]
+    with FakeTriton() as server:
+        tables.append(run("score", write_clip(tmp_path / "a.mkv"), "--url", server.url).stdout)
+    for table in tables:
+        assert len(table.splitlines()) > 4
+        assert [line for line in table.splitlines() if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("page", ["results.html", "link.html"])
+def test_a_report_replaces_nothing_unasked_and_no_input_at_all(tmp_path: Path, page: str):
+    results = tmp_path / "results.jsonl"
+    with open_output(results) as output:
+        output.append(Record.scored("a.mkv", result_of("a.mkv")))
+    (tmp_path / "link.html").symlink_to(results)
+    (tmp_path / "results.html").write_text("mine")
+    before = results.read_bytes()
+    command = ("report", results, "--output", tmp_path / page, "--no-thumbnails")
+    assert run(*command).returncode == 2
+    replaced = run(*command, "--overwrite")
+    if page == "link.html":
+        assert replaced.stderr.endswith("link.html is what is read: choose another name\n")
+    else:
+        assert replaced.returncode == 0, replaced.stderr
+    assert results.read_bytes() == before

@@ -144,7 +144,9 @@ def test_both_engines_are_built_and_described(
         assert record.checkpoint_sha256 == read_metadata(source).checkpoint_sha256
     # The second engine, and the next build, begin with what was measured so far.
     assert package.caches == [b"", b"timings"]
-    tensorrt.build_plans(repository, 1, timing_cache=cache)
+    with pytest.raises(ExportError, match="exists already; pass --overwrite to replace it"):
+        tensorrt.build_plans(repository, 1, timing_cache=cache)
+    tensorrt.build_plans(repository, 1, timing_cache=cache, overwrite=True)
     assert package.caches[2:] == [b"timings", b"timings"]
 
 
