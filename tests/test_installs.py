@@ -77,7 +77,7 @@ def shipped_server() -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize("version", ["3.10", "3.12", "3.13"])
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
 def test_the_thin_client_scores_a_real_clip(
     version: str, wheel: Path, scene: Path, shipped_server: Server, tmp_path: Path
 ) -> None:

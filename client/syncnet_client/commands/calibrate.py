@@ -16,7 +16,7 @@ from syncnet_client.files import check_target
 from syncnet_client.scoring.options import ScoreOptions
 from syncnet_programs.groups import takes
 from syncnet_programs.program import one_line, stopping
-from syncnet_programs.terminal import note
+from syncnet_programs.terminal import note, working
 
 if TYPE_CHECKING:
     from syncnet_client.calibration import Calibration
@@ -85,12 +85,20 @@ def calibrate(
         transport = GrpcTransport(url, server.options)
         try:
             transport.check_ready()
-            for name in there:
-                read(name, transport)
+            with working("reading clips") as tell:
+                for number, name in enumerate(there, 1):
+                    tell(f"clip {number} of {len(there)}: {name}")
+                    read(name, transport)
             note(f"{len(embedded)} of {len(names)} clips read")
-            result = calibrate_clips(
-                embedded, transport, vshift=how.vshift, others=others, seed=seed, wrong_share=wrong
-            )
+            with working("scoring each clip with its own sound and with others'"):
+                result = calibrate_clips(
+                    embedded,
+                    transport,
+                    vshift=how.vshift,
+                    others=others,
+                    seed=seed,
+                    wrong_share=wrong,
+                )
         finally:
             transport.close()
     if as_json:

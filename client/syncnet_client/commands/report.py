@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from syncnet_programs.terminal import working
+
 __all__ = ["report"]
 
 
@@ -39,7 +41,8 @@ def report(
 
     check_report(output, [results], overwrite=overwrite)
     rows = read_rows(results)
-    write_report(
-        rows, output, title=title or results.name, thumbnails=thumbnails, overwrite=overwrite
-    )
+    with working(f"{output}: {len(rows)} clips"):
+        write_report(
+            rows, output, title=title or results.name, thumbnails=thumbnails, overwrite=overwrite
+        )
     print(f"{output}: {len(rows)} clips")

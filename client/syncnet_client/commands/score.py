@@ -18,6 +18,7 @@ from syncnet_client.files import check_target
 from syncnet_client.scoring.options import ScoreOptions
 from syncnet_programs.groups import takes
 from syncnet_programs.program import stopping
+from syncnet_programs.terminal import working
 
 if TYPE_CHECKING:
     from syncnet_client.client import SyncNetClient
@@ -207,5 +208,6 @@ def _score_one(
     if plot is not None:
         plot_result(result, plot)
     if overlay is not None:
-        write_overlay(clip, result, overlay)
+        with working(f"writing {overlay}"), stopping(lambda: f"{overlay} was not written"):
+            write_overlay(clip, result, overlay)
     return result

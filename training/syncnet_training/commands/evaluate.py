@@ -1,6 +1,6 @@
 """`syncnet-train evaluate`: how well weights find the offset, and how surely."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from syncnet_programs.terminal import working
 from syncnet_training.commands.options import (
     DeviceOption,
     JsonOption,
@@ -87,18 +88,29 @@ def evaluate(
     network = load_checkpoint(weights).network().to(where)
     given = _given_clips(clips or [], data or []) if clips or data else None
     if given and not in_sync:
-        real = evaluate_real(network, given, vshift=vshift)
+        with working("reading clips") as tell:
+            real = evaluate_real(network, _told(given, tell), vshift=vshift)
         output(real.to_dict(), _real_table(real), as_json)
     else:
-        report = evaluate_in_sync(
-            network,
-            given or _synthetic_clips(seed, count, hard, recordings),
-            seed=seed,
-            max_shift=_MARGIN,
-            vshift=vshift,
-            others=others,
-        )
+        with working("making clips") as tell:
+            report = evaluate_in_sync(
+                network,
+                _told(given or _synthetic_clips(seed, count, hard, recordings), tell),
+                seed=seed,
+                max_shift=_MARGIN,
+                vshift=vshift,
+                others=others,
+            )
         output(report.to_dict(), _in_sync_table(report), as_json)
+
+
+def _told(
+    clips: "Iterable[EvaluationClip]", tell: "Callable[[str], None]"
+) -> "Iterator[EvaluationClip]":
+    for number, clip in enumerate(clips, 1):
+        tell(f"clip {number}: {clip.name}")
+        yield clip
+    tell("every video with the audio of every other")
 
 
 def _given_clips(clips: list[str], data: list[Path]) -> "Iterator[EvaluationClip]":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from syncnet_programs.terminal import working
 from syncnet_training.commands.options import (
     DeviceOption,
     JsonOption,
@@ -60,15 +61,16 @@ def profile(
             )
             for _ in made:
                 pass
-        report = run_profile(
-            open_clips(data or Path(folder)),
-            batch=batch,
-            steps=steps,
-            width=width,
-            workers=workers,
-            device=where,
-            precision=kind,
-        )
+        with working(f"timing {steps} steps"):
+            report = run_profile(
+                open_clips(data or Path(folder)),
+                batch=batch,
+                steps=steps,
+                width=width,
+                workers=workers,
+                device=where,
+                precision=kind,
+            )
     output(report.to_dict(), _table(report), as_json)
 
 
