@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import http.server
 import itertools
@@ -19,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_recipes import Recipe, encode, picture_number, read, rotate_mp4
-from tiny import wait_for
+from tiny import read_so_far, wait_for
 
 from syncnet_client.errors import MediaError, NoAudioError, NoVideoError, UsageError
 from syncnet_client.media import ArrayMedia, open_media
@@ -386,16 +385,6 @@ def test_silent_pipe_is_given_up(tmp_path: Path) -> None:
         open_media(pipe, timeout_s=0.2)
 
 
-def position(path: Path) -> int:
-    """How far this process has read a file that it has open; 0 if it has not."""
-    for link in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            if link.readlink() == path:
-                info = Path("/proc/self/fdinfo", link.name).read_text()
-                return int(info.split()[1])
-    return 0
-
-
 def test_growing_file_is_followed_until_nothing_more_comes(tmp_path: Path) -> None:
     data = encode(tmp_path / "clip.ts", PLAIN.with_(seconds=Fraction(4))).read_bytes()
     growing = tmp_path / "growing.ts"
@@ -403,7 +392,7 @@ def test_growing_file_is_followed_until_nothing_more_comes(tmp_path: Path) -> No
     growing.write_bytes(data[:half])
 
     def write() -> None:
-        wait_for(lambda: position(growing) >= half)
+        wait_for(lambda: read_so_far(growing) >= half)
         with growing.open("ab") as file:
             file.write(data[half:])
 

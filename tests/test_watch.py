@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from commandline import CLIENT, assert_fails, run, write_clip
 from fakes import FakeTriton, WrittenStream, WrittenTransport, written_frames
-from tiny import wait_for
+from tiny import read_so_far, wait_for
 
 from syncnet_client import Measurement, NoFaceError, SyncNetClient, Update, UsageError
 from syncnet_client.faces import Box, CropEvent, CroppedFrame, CropSummary, TrackEnd, TrackFrames
@@ -279,7 +279,7 @@ def test_a_file_that_is_still_being_written(fake: FakeTriton, clip: Path, tmp_pa
     growing.write_bytes(content[: len(content) // 2])
 
     def write_the_rest() -> None:
-        wait_for(lambda: bool(fake.streamed), 60)  # the first half has been read
+        wait_for(lambda: read_so_far(growing) >= len(content) // 2, 60)
         with growing.open("ab") as file:
             file.write(content[len(content) // 2 :])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -88,6 +90,16 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> bool:
             return True
         time.sleep(0.05)
     return condition()
+
+
+def read_so_far(path: Path) -> int:
+    """How far this process, or one that it started, has read a file that it has open; else 0."""
+    for process in tree(os.getpid()):
+        with contextlib.suppress(psutil.Error):
+            for opened in process.open_files():
+                if opened.path == str(path):
+                    return int(opened.position)
+    return 0
 
 
 def tree(pid: int) -> list[psutil.Process]:

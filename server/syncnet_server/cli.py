@@ -90,10 +90,10 @@ def serve(
         ),
     ] = False,
     startup_timeout: Annotated[
-        float, _life(help="How long to wait for the models to be ready.")
+        float, _life(min=1, help="How long to wait for the models to be ready.")
     ] = 180.0,
     exit_timeout: Annotated[
-        int, _life(help="How long requests in flight have when the server stops.")
+        int, _life(min=0, help="How long requests in flight have when the server stops.")
     ] = 30,
     restart: Annotated[
         bool, _life(metavar=None, help="Start tritonserver again when it ends by itself.")

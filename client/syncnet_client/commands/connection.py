@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,24 @@ class Connection:
 
     url: str | None
     options: GrpcOptions
+
+    def check(self, *sources: str) -> None:
+        """Make sure that files are there before a local server is started for them.
+
+        Raises:
+            MediaError: one is missing.
+        """
+        from syncnet_client.media.sources import missing
+
+        if self.url is None:
+            for error in filter(None, map(missing, sources)):
+                raise error
+
+    def needed(self, sources: Collection[str]) -> bool:
+        """Whether there is something for a server to do; one that is there is asked at once."""
+        from syncnet_client.media.sources import missing
+
+        return self.url is not None or not all(map(missing, sources))
 
     @contextmanager
     def reach(self) -> Iterator[str]:
@@ -99,6 +117,7 @@ def connection(
     timeout: Annotated[
         float,
         typer.Option(
+            min=0.1,
             metavar="SECONDS",
             envvar="SYNCNET_TIMEOUT",
             help="Send a chunk again if unanswered for so long.",

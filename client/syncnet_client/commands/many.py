@@ -66,7 +66,7 @@ def local_engine(
         on_start: Callable[[Tally], None],
     ) -> Tally:
         waiting = [clip for clip in clips if clip not in done]
-        if all(map(missing, waiting)):
+        if not server.needed(waiting):
             return score_clips(clips, _fail, emit, done=done, on_start=on_start)
         with server.reach() as url:
             with SyncNetClient(url, options=server.options) as client:

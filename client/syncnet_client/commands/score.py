@@ -117,7 +117,6 @@ def score(
     """
     from syncnet_client.batch.inputs import expand
     from syncnet_client.commands.many import local_engine, score_many
-    from syncnet_client.media.sources import missing
 
     names = expand(clips)
     single = names == clips and len(names) == 1 and output is None and engine is EngineName.LOCAL
@@ -144,12 +143,11 @@ def score(
             report=page,
         )
         raise typer.Exit(status)
-    if how.audio is not None and (error := missing(str(how.audio))):
-        raise error
+    if how.audio is not None:
+        server.check(str(how.audio))
     if single:
         _check_targets(names[0], plot, overlay, overwrite=overwrite)
-        if error := missing(names[0]):
-            raise error  # before a server is started for it
+        server.check(names[0])
         with server.open() as client:
             result = _score_one(client, names[0], how, as_json, plot, overlay)
         if why := gate.failure(result.to_dict()):

@@ -49,10 +49,7 @@ def watch(
 
     A file that is complete is played as if it were live.
     """
-    from syncnet_client.media.sources import missing
-
-    if error := missing(source):
-        raise error  # before a server is started for it
+    server.check(source)
     with server.open() as client:
         updates = client.watch(
             source,

@@ -26,6 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import service_pb2
 
+from syncnet_client.errors import ServerUnavailableError
+
 __all__ = ["SharedMemory", "SharedRegion"]
 
 _FOLDER = Path("/dev/shm")
@@ -184,6 +186,8 @@ class SharedMemory:
             request = service_pb2.SystemSharedMemoryUnregisterRequest(name=name)
             try:
                 self._ask("SystemSharedMemoryUnregister", request)
+            except ServerUnavailableError:
+                return  # another thread has closed the connection meanwhile
             except grpc.RpcError as error:
                 if "in use" in (error.details() or ""):
                     continue

@@ -92,7 +92,7 @@ def prepare(
         meter = stack.enter_context(BatchMeter())
         stack.enter_context(stopping(lambda: _progress(meter.tally)))
         client = None
-        if not all(map(missing, left)):  # or there is nothing for a server to do
+        if server.needed(left):
             client = stack.enter_context(server.open())
             client.check_ready()
 
