@@ -23,7 +23,10 @@ _GRAIN = np.random.default_rng(0).standard_normal((320, 320, 3)).astype(np.float
 
 
 def augment_video(
-    frames: NDArray[np.uint8], rng: Generator, strength: float = 1.0
+    frames: NDArray[np.uint8],
+    rng: Generator,
+    strength: float = 1.0,
+    out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Change how a clip was framed, lit, recorded and compressed.
 
@@ -31,9 +34,10 @@ def augment_video(
         frames: uint8 [T, 224, 224, 3] BGR.
         rng: decides about everything.
         strength: 1 for all of it; 0 for little more than large mouths, to begin with.
+        out: array to write to; None for a new one.
 
     Returns:
-        a new array like it.
+        an array like the frames.
     """
     matrices = _camera(len(frames), rng, strength)
     border = cv2.BORDER_REFLECT_101 if rng.random() < 0.5 else cv2.BORDER_CONSTANT
@@ -48,7 +52,7 @@ def augment_video(
     quality = int(rng.uniform(12, 70)) if rng.random() < 0.2 * strength else None
     patches = _patches(rng) if rng.random() < 0.5 * strength else []
 
-    changed = np.empty_like(frames)
+    changed = np.empty_like(frames) if out is None else out
     for index, (frame, matrix) in enumerate(zip(frames, matrices, strict=True)):
         image = cv2.warpAffine(
             frame,

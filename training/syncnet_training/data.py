@@ -151,10 +151,11 @@ class Batches(Dataset[Batch]):
             seconds[0] += time.perf_counter() - clock
             clock = time.perf_counter()
             if self.augment:
-                images = augment_video(images, rng, strength)
+                augment_video(images, rng, strength, out=frames[slot])
                 other = recordings[(slot + 1) % shape.clips]
                 samples = augment_audio(samples, other, rng)
-            frames[slot] = images
+            else:
+                frames[slot] = images
             mfcc[slot] = audio_windows(samples, first_audio, shape.audio_windows)
             targets[slot] = lead + shape.stride * np.arange(shape.windows)
             openings = sliding_window_view(clip.read_jaw(), WINDOW_FRAMES)
