@@ -255,3 +255,23 @@ def test_plots_are_pictures(tmp_path: Path) -> None:
 def test_the_readme_shows_what_was_measured() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     assert report.table() in readme
+
+
+def test_every_upload_must_end_in_the_same_result_or_a_clear_error() -> None:
+    from benchmarks.gateway import Answer, problems
+
+    right, expected = Answer("result", [0, 12.5], 1.0), [0, 12.5]
+    away = Answer("server-unavailable", "localhost:8001 does not answer", 120.0)
+    allowed = frozenset({"result", "server-unavailable"})
+    assert problems([right, away], allowed, expected, []) == []
+    wrong = [
+        Answer("result", [1, 12.5], 1.0),
+        Answer("internal", "see the gateway's log", 1.0),
+        Answer("server-unavailable", "", 1.0),
+    ]
+    assert problems(wrong, allowed, expected, ["file /tmp/a.mp4"]) == [
+        "left over: file /tmp/a.mp4",
+        "upload 0: [1, 12.5] in place of [0, 12.5]",
+        "upload 1: internal: see the gateway's log",
+        "upload 2: server-unavailable without a sentence",
+    ]
