@@ -84,8 +84,8 @@ def test_int8_is_served_out_of_the_box(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_shipped_weights_find_offsets_they_have_never_seen_and_trust_no_other_sound() -> None:
     """A small part of `syncnet-train evaluate`, with the voice that is the same everywhere."""
-    frames = 5 * 25 + 20
-    clips = [synthesize_clip(777_000 + i, frames, text_to_speech=False) for i in range(4)]
+    frames = 3 * 25 + 20  # shifts of up to 10 frames are cut off at both ends
+    clips = [synthesize_clip(777_000 + i, frames, text_to_speech=False) for i in range(3)]
     report = evaluate_in_sync(
         load_checkpoint(WEIGHTS).network(),
         [
