@@ -1,7 +1,8 @@
 """What the client costs beside decoding: clock, faces and crops, in processor time on one core.
 
 Bare decoding, the clock alone and the crops with each detector take turns, each in a process of its
-own that is bound to one core, so that neither FFmpeg nor OpenCV starts threads.
+own that is bound to one core, so that neither FFmpeg nor OpenCV starts threads. How near the crops
+are to those of a detection in every frame is measured besides.
 
     python -m benchmarks.ingest CLIP WAY      # one measurement, as JSON
 """
@@ -18,6 +19,7 @@ from typing import Any
 
 import av
 
+from benchmarks import fidelity
 from benchmarks.processes import BenchmarkError, measure
 from benchmarks.record import ratios, summary
 from benchmarks.scenes import Scene
@@ -82,6 +84,7 @@ def _clip(path: Path, rounds: int) -> dict[str, Any]:
     figures["limit"] = limit
     figures["within_limit"] = limit is None or figures["yunet"]["over_bare"]["median"] <= limit
     figures["peak_within_limit"] = figures["yunet"]["peak_mb"] <= PEAK_LIMIT_MB
+    figures["fidelity"] = fidelity.errors(path)
     return figures
 
 

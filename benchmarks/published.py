@@ -7,7 +7,10 @@ shift (Chung & Zisserman, 2016). As in the published evaluation, frames take the
 and nothing tells PyTorch that no gradients are wanted. Prints the mean distance at every shift, the
 offset and the confidence as JSON.
 
-    python -m benchmarks.published CLIP --weights WEIGHTS [--batch 20] [--device cpu]
+A clip that is no face crop comes with the boxes to cut out of its frames, as an array of left, top,
+width and height.
+
+    python -m benchmarks.published CLIP --weights WEIGHTS [--boxes NPY] [--batch 20] [--device cpu]
 """
 
 from __future__ import annotations
@@ -25,12 +28,16 @@ import numpy.typing as npt
 import torch
 from python_speech_features import mfcc
 
+from syncnet_client.faces import Box
+from syncnet_client.faces.crops import cut_out
+from syncnet_client.media import ArrayPicture
 from syncnet_export import load_checkpoint
 from syncnet_export.network import SyncNet
 
 VSHIFT = 10  # frames
 
-Images = npt.NDArray[np.uint8]  # [T, 224, 224, 3], BGR
+Boxes = npt.NDArray[np.float64]  # [T, 4]: left, top, width, height
+Images = npt.NDArray[np.uint8]  # [T, height, width, 3], BGR
 Samples = npt.NDArray[np.int16]  # [N], 16 kHz mono
 
 
@@ -48,8 +55,17 @@ def decode(clip: Path) -> tuple[Images, Samples]:
     return np.stack(images), np.concatenate(pieces)
 
 
-def through_files(images: Images, samples: Samples, folder: Path) -> tuple[Images, Samples]:
-    """What is left of a clip after its way through JPEG and WAV files in `folder`."""
+def through_files(
+    images: Images, samples: Samples, folder: Path, boxes: Boxes | None = None
+) -> tuple[Images, Samples]:
+    """What is left of a clip after its way through JPEG and WAV files in `folder`.
+
+    Args:
+        images: of all frames.
+        samples: of the whole clip.
+        folder: an empty one.
+        boxes: what to cut out of the frames that are read back; None for all of them.
+    """
     for index, image in enumerate(images):
         cv2.imwrite(str(folder / f"{index:06d}.jpg"), image)
     with wave.open(str(folder / "audio.wav"), "wb") as file:
@@ -57,7 +73,12 @@ def through_files(images: Images, samples: Samples, folder: Path) -> tuple[Image
         file.setsampwidth(2)
         file.setframerate(16_000)
         file.writeframes(samples.tobytes())
-    read = [cv2.imread(str(path)) for path in sorted(folder.glob("*.jpg"))]
+    read = []
+    for index, path in enumerate(
+        sorted(folder.glob("*.jpg"))[: None if boxes is None else len(boxes)]
+    ):
+        image = np.asarray(cv2.imread(str(path)), np.uint8)
+        read.append(image if boxes is None else cut_out(ArrayPicture(image), Box(*boxes[index])))
     with wave.open(str(folder / "audio.wav"), "rb") as file:
         audio = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     return np.stack(read), audio
@@ -96,13 +117,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Score a clip the published way.")
     parser.add_argument("clip", type=Path)
     parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--boxes", type=Path)
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     network = load_checkpoint(arguments.weights).network().to(device)
     with tempfile.TemporaryDirectory() as folder:
-        images, samples = through_files(*decode(arguments.clip), Path(folder))
+        boxes = None if arguments.boxes is None else np.load(arguments.boxes)
+        images, samples = through_files(*decode(arguments.clip), Path(folder), boxes)
     mean = mean_distances(images, samples, network, batch=arguments.batch, device=device)
     minimum, best = mean.min(dim=0)
     result = {

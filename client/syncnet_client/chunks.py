@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -111,6 +111,35 @@ class _Audio:
         return result
 
 
+class _Frames:
+    """Consecutive frames in one array, where a chunk takes them from without a copy."""
+
+    def __init__(self, room: int) -> None:
+        self._array = np.empty((room, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, image: npt.NDArray[np.uint8]) -> None:
+        if self._count == len(self._array):
+            self._move(0, 2 * self._count)
+        self._array[self._count] = image
+        self._count += 1
+
+    def take(self, count: int, shared: int) -> npt.NDArray[np.uint8]:
+        """Remove the first ``count`` frames; return them and ``shared`` more, which stay."""
+        taken = self._array[: count + shared]
+        self._move(count, len(self._array))
+        return taken
+
+    def _move(self, first: int, room: int) -> None:
+        kept = self._array[first : self._count]
+        self._array = np.empty((room, *self._array.shape[1:]), np.uint8)
+        self._array[: len(kept)] = kept
+        self._count = len(kept)
+
+
 @dataclass
 class _Track:
     """Frames of one face that are still to be sent."""
@@ -118,7 +147,7 @@ class _Track:
     start: int  # index of its first frame
     first_window: int  # of the next chunk; its first frame has the same index
     end: int  # index after the last frame seen
-    frames: deque[npt.NDArray[np.uint8]] = field(default_factory=deque)
+    frames: _Frames
     ended: bool = False
 
 
@@ -194,7 +223,10 @@ class Chunker:
         Raises:
             ValueError: the frames do not follow the track's last one, or have another shape.
         """
-        state = self._tracks.setdefault(track, _Track(first_frame, first_frame, first_frame))
+        if track not in self._tracks:
+            frames = _Frames(self._chunk + self._vshift + 2 * WINDOW_FRAMES)
+            self._tracks[track] = _Track(first_frame, first_frame, first_frame, frames)
+        state = self._tracks[track]
         if first_frame != state.end:
             raise ValueError(f"track {track} goes on with frame {state.end}, not {first_frame}")
         scorable = self._samples // SAMPLES_PER_FRAME if self._audio_ended else None
@@ -268,15 +300,13 @@ class Chunker:
         chunk = Chunk(
             track=number,
             first_window=first,
-            frames=np.stack([track.frames[i] for i in range(windows + WINDOW_FRAMES - 1)]),
+            frames=track.frames.take(windows, WINDOW_FRAMES - 1),
             audio=audio,
             padding=(
                 first_audio - (first - self._vshift),
                 first + windows + self._vshift - 1 - last_audio,
             ),
         )
-        for _ in range(windows):
-            track.frames.popleft()
         track.first_window += windows
         return chunk
 

@@ -8,6 +8,7 @@ its neighbours, which are alike, is a flash and no cut.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from syncnet_client.faces.thumbnails import Thumbnail, thumbnail
@@ -52,9 +53,9 @@ class CutDetector:
 
 
 def _differ(first: Thumbnail, second: Thumbnail) -> bool:
-    if np.abs(first - second).mean() < LEAST_DIFFERENCE:
+    if cv2.norm(first, second, cv2.NORM_L1) < LEAST_DIFFERENCE * first.size:
         return False
-    patterns = [(image - image.mean()).ravel() for image in (first, second)]
+    patterns = [image.ravel().astype(np.float32) for image in (first, second)]
     if min(pattern.std() for pattern in patterns) < FLAT:
         return True
-    return bool(np.corrcoef(*patterns)[0, 1] < MOST_ALIKE)
+    return bool(np.corrcoef(patterns)[0, 1] < MOST_ALIKE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
+import cv2
 
 from syncnet_client.faces.geometry import Box
 from syncnet_client.faces.thumbnails import THUMBNAIL, Thumbnail, thumbnail
@@ -46,7 +46,7 @@ class SearchPlan:
             return False
         current = thumbnail(picture)
         if faces and self._searched is not None and look - self._last < UNCHANGED:
-            change = np.abs(current - self._searched)
+            change = cv2.absdiff(current, self._searched)
             for face in faces:
                 change[_around(face, picture.size)] = 0
             if change.max() < CHANGED:

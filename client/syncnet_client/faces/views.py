@@ -47,10 +47,15 @@ class View:
         )
 
 
-def whole_view(picture: Picture) -> View:
-    """Return a picture as small as whole frames are searched."""
+def whole_view(picture: Picture, most: float = 1.0) -> View:
+    """Return a picture as small as whole frames are searched.
+
+    Args:
+        picture: of the frame.
+        most: pixels of the view to a pixel of the frame, along a side, where it is small.
+    """
     width, height = picture.size
-    return _view(picture, 0, 0, width, height, min(1.0, (SEARCH_AREA / (width * height)) ** 0.5))
+    return _view(picture, 0, 0, width, height, min(most, (SEARCH_AREA / (width * height)) ** 0.5))
 
 
 def near_view(picture: Picture, box: Box, reach: float) -> View | None:

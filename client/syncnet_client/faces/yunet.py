@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import platformdirs
@@ -26,6 +29,20 @@ YUNET = RemoteFile(
     option="--yunet",
 )
 CACHE_VARIABLE = "SYNCNET_CACHE_DIR"
+
+
+@contextmanager
+def _errors_alone() -> Iterator[None]:
+    """Keep OpenCV 5 from warning of a setting that nobody made; OpenCV 4 has nothing to say."""
+    log: Any = getattr(cv2.utils, "logging", None)
+    if log is None:
+        yield
+        return
+    level = log.setLogLevel(log.LOG_LEVEL_ERROR)
+    try:
+        yield
+    finally:
+        log.setLogLevel(level)
 
 
 def yunet_file() -> Path:
@@ -69,6 +86,8 @@ class YuNetDetector:
     _SCORE = 0.6
     _OVERLAP = 0.3  # from which two boxes are one face
     _MOST = 50  # faces in a frame
+    # It sees faces of 12 pixels, so half the size shows what is large enough to be read from.
+    _SEARCH_SCALE = 0.5
 
     def __init__(self, path: str | Path) -> None:
         if not Path(path).is_file():
@@ -84,7 +103,7 @@ class YuNetDetector:
 
     def search(self, picture: Picture) -> list[Face]:
         """Return all faces in a frame."""
-        return self._detect(self._whole, whole_view(picture))
+        return self._detect(self._whole, whole_view(picture, self._SEARCH_SCALE))
 
     def follow(self, picture: Picture, face: Face, reach: float) -> Face | None:
         """Return the face that ``face`` has become, or None."""
@@ -98,9 +117,10 @@ class YuNetDetector:
 
     def _load(self, path: str | Path) -> cv2.FaceDetectorYN:
         size = (FOLLOW_PIXELS, FOLLOW_PIXELS)  # until the first image sets it
-        return cv2.FaceDetectorYN.create(
-            str(path), "", size, self._SCORE, self._OVERLAP, self._MOST
-        )
+        with _errors_alone():
+            return cv2.FaceDetectorYN.create(
+                str(path), "", size, self._SCORE, self._OVERLAP, self._MOST
+            )
 
     def _detect(self, network: cv2.FaceDetectorYN, view: View) -> list[Face]:
         image = cv2.cvtColor(view.image, cv2.COLOR_RGB2BGR)

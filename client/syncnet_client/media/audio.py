@@ -182,7 +182,7 @@ class AudioTimeline:
 
     def _write(self, frames: list[av.AudioFrame]) -> Iterator[Samples]:
         for frame in frames:
-            samples = frame.to_ndarray()[0]
+            samples = np.frombuffer(memoryview(frame.planes[0]), np.int16, frame.samples)
             cut = min(self._overlap, len(samples))
             self._overlap -= cut
             self._written += len(samples) - cut

@@ -25,7 +25,12 @@ from syncnet_client.errors import MediaError
 from syncnet_client.media.audio import AudioTimeline, SampleBuffer, Samples
 from syncnet_client.media.limits import PIXEL_LIMIT
 from syncnet_client.media.sampling import TICK, Sampled
-from syncnet_client.media.time_jumps import TimeJumpError, clock_text, refuse_jump
+from syncnet_client.media.time_jumps import (
+    LONGEST_GAP_SECONDS,
+    TimeJumpError,
+    clock_text,
+    refuse_jump,
+)
 from syncnet_client.media.types import Frame, MediaBlock, MediaSummary
 from syncnet_client.media.video import VideoDecoder
 
@@ -41,6 +46,9 @@ __all__ = ["Decoder"]
 FILE_LEAD_SECONDS = 10
 LIVE_LEAD_SECONDS = 2
 LEAD_BYTES = 256 * 2**20
+# Audio packets of a file are decoded together: picture and sound in turns would push each other's
+# code and data out of the processor's caches.
+AUDIO_BATCH = 16
 # A file may end this much before its header says so without being called truncated.
 TRUNCATION_SECONDS = Fraction(1, 2)
 TIMED_OUT = "no new data came for too long: the source counts as ended"
@@ -79,6 +87,8 @@ class Decoder:
         self._audio = AudioTimeline()
         self._audio_ended = False
         self._undecodable_audio = 0
+        self._audio_batch = 1 if opened.info.live else AUDIO_BATCH
+        self._unheard: list[Packet[Any]] = []
         # Ticks that wait until it is known which of them is the first to count.
         self._undecided: deque[Sampled[av.VideoFrame]] = deque()
         self._passed_ticks = 0
@@ -97,9 +107,11 @@ class Decoder:
         try:
             for packet in self._packets():
                 if packet.stream.type == "audio":
-                    self._hear(self._decode_audio(packet))
+                    self._unheard.append(packet)
                 else:
                     self._video.enqueue(packet)
+                if len(self._unheard) >= self._audio_batch or self._overdue():
+                    self._hear_waiting()
                 while self._video.waiting and self._may_decode():
                     yield from self._decode_waiting()
         except _BrokenOffError as reason:
@@ -165,12 +177,18 @@ class Decoder:
         for frame in frames:
             yield from self._audio.push(frame)
 
+    def _hear_waiting(self) -> None:
+        for packet in self._unheard:
+            self._hear(self._decode_audio(packet))
+        self._unheard.clear()
+
     def _hear(self, parts: Iterable[Samples]) -> None:
         for samples in parts:
             self._samples.append(samples)
         begun = self._video.sampler.start is not None and self._audio.start is not None
-        if begun and not self._audio_ended:
-            # Sound without picture waits in memory: not for ever.
+        # Sound without picture waits in memory: not for ever.
+        many = len(self._samples) >= LONGEST_GAP_SECONDS * SAMPLE_RATE
+        if begun and many and not self._audio_ended:
             refuse_jump("video", self._video.newest, self._audio.end)
 
     def _may_decode(self) -> bool:
@@ -231,6 +249,7 @@ class Decoder:
 
     def _finish(self) -> Iterator[MediaBlock]:
         video = self._video
+        self._hear_waiting()
         self._audio_ended = True
         self._hear(self._decode_audio(None))
         self._hear(self._audio.flush())

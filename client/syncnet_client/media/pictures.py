@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from syncnet_client.media.planes import planar_format
+from syncnet_client.media.planes import Plane, planar_format
 
 __all__ = ["ArrayPicture", "DecodedPicture", "Picture"]
 
@@ -124,13 +124,18 @@ class DecodedPicture:
             return ArrayPicture(self._rgb).part(left, top, width, height, size)
         stored = self._stored(left, top, width, height)
         turned = size[::-1] if self._turns % 2 else size
-        return _turn(self._format.part(self._frame, *stored, turned), self._turns)
+        return _turn(self._format.part(self._planes, *stored, turned), self._turns)
 
     def luma(self, step: int) -> Image:
         """Return every ``step``-th pixel of every ``step``-th row in grey."""
         if self._format is None:
             return ArrayPicture(self._rgb).luma(step)
-        return _turn(self._format.luma(self._frame, step), self._turns)
+        return _turn(self._format.luma(self._planes, step), self._turns)
+
+    @cached_property
+    def _planes(self) -> list[Plane]:
+        assert self._format is not None
+        return self._format.planes(self._frame)
 
     @cached_property
     def _rgb(self) -> Image:

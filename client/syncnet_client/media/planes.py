@@ -6,6 +6,7 @@ level on average: its matrix for a frame's colour space and range is read off a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PlanarFormat", "planar_format"]
+__all__ = ["PlanarFormat", "Plane", "planar_format"]
 
 Image = npt.NDArray[np.uint8]
 Plane = npt.NDArray[Any]  # uint8 or uint16 [height, width]
@@ -54,18 +55,20 @@ class PlanarFormat:
             for plane in frame.planes
         ]
 
-    def luma(self, frame: av.VideoFrame, step: int) -> Image:
+    def luma(self, planes: Sequence[Plane], step: int) -> Image:
         """Return every ``step``-th luma sample of every ``step``-th row, at 8 bits."""
-        samples = self.planes(frame)[0][::step, ::step]
-        return np.ascontiguousarray(samples >> (self.bits - 8), dtype=np.uint8)
+        samples = planes[0][::step, ::step]
+        if self.bits > 8:
+            samples = samples >> (self.bits - 8)
+        return np.ascontiguousarray(samples, dtype=np.uint8)
 
     def part(
-        self, frame: av.VideoFrame, left: int, top: int, width: int, height: int, size: Size
+        self, planes: Sequence[Plane], left: int, top: int, width: int, height: int, size: Size
     ) -> Image:
         """Return a part of a frame in another size.
 
         Args:
-            frame: in this format.
+            planes: of a frame in this format.
             left: first column of the part, in luma pixels.
             top: its first row.
             width: of the part, which is not empty.
@@ -75,10 +78,10 @@ class PlanarFormat:
         Returns:
             uint8 [height, width, 3], RGB.
         """
-        luma, *chroma = self.planes(frame)
-        planes = [_scale(self._eight_bits(luma[top : top + height, left : left + width]), size)]
-        planes += [self._chroma(plane, left, top, width, height, size) for plane in chroma]
-        return np.asarray(cv2.transform(cv2.merge(planes), self.matrix), dtype=np.uint8)
+        luma, *chroma = planes
+        scaled = [_scale(self._eight_bits(luma[top : top + height, left : left + width]), size)]
+        scaled += [self._chroma(plane, left, top, width, height, size) for plane in chroma]
+        return np.asarray(cv2.transform(cv2.merge(scaled), self.matrix), dtype=np.uint8)
 
     def _chroma(
         self, plane: Plane, left: int, top: int, width: int, height: int, size: Size

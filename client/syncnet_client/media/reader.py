@@ -21,9 +21,10 @@ from syncnet_client.waiting import get
 
 __all__ = ["MediaReader", "open_media"]
 
-# Blocks are small because a 4K frame is 25 MB: five frames are 0.2 s.
+# Blocks are small, and one alone waits, because frames are large: of 1080p, 3 MB each.
 BLOCK_FRAMES = 5
-QUEUED_BLOCKS = 2
+BLOCK_PIXELS = 5_000_000
+QUEUED_BLOCKS = 1
 PUT_SECONDS = 0.1
 
 
@@ -33,7 +34,7 @@ def open_media(
     realtime: bool = False,
     follow: bool = False,
     timeout_s: float = DEFAULT_SOURCE_TIMEOUT_S,
-    block_frames: int = BLOCK_FRAMES,
+    block_frames: int | None = None,
     allow_playlists: bool = False,
     longest_s: float | None = None,
 ) -> MediaReader:
@@ -46,7 +47,7 @@ def open_media(
         follow: do not end at the end of a file that is still being written (MPEG-TS, Matroska,
             fragmented MP4), but wait for more.
         timeout_s: seconds without data after which a URL, pipe or followed file counts as ended.
-        block_frames: frames in a block.
+        block_frames: frames in a block; by default 5, and fewer of large pictures.
         allow_playlists: a file may be a playlist, which opens the files in it.
         longest_s: stop after so much of a source that names no end of its own.
 
@@ -59,10 +60,13 @@ def open_media(
         NoVideoError, NoAudioError: it lacks one of the streams.
         UsageError: a number is not positive.
     """
-    if block_frames < 1 or timeout_s <= 0:
+    if (block_frames is not None and block_frames < 1) or timeout_s <= 0:
         raise UsageError("block_frames and timeout_s must be positive")
     settings = SourceSettings(follow, timeout_s, allow_playlists)
     opened = open_source(str(source), settings)
+    if block_frames is None:
+        pixels = max(1, opened.info.width * opened.info.height)
+        block_frames = max(1, min(BLOCK_FRAMES, BLOCK_PIXELS // pixels))
     return MediaReader(opened, block_frames=block_frames, realtime=realtime, longest_s=longest_s)
 
 

@@ -80,7 +80,8 @@ class FrameSampler(Generic[T]):
             while not self._better(time, shown):
                 yield self._emit(shown, current)
             # Some files give nonsense for the duration of a frame; the last one's matters.
-            duration = max(duration, min(time - shown, TICK))
+            if duration < TICK:
+                duration = max(duration, min(time - shown, TICK))
         self._current = (time, item)
         self._current_end = time + duration
 
@@ -94,7 +95,10 @@ class FrameSampler(Generic[T]):
     def _better(self, new: Fraction, shown: Fraction) -> bool:
         """Whether a frame at ``new`` suits the next tick better than the one at ``shown``."""
         tick = self._tick_time()
-        return new <= tick or (new - tick <= EARLIEST and new - tick < tick - shown)
+        if new <= tick:
+            return True
+        early = new - tick
+        return early <= EARLIEST and early < tick - shown
 
     def _tick_time(self) -> Fraction:
         assert self.start is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-__all__ = ["TimeJumpError", "clock_text", "refuse_jump"]
+__all__ = ["LONGEST_GAP_SECONDS", "TimeJumpError", "clock_text", "refuse_jump"]
 
 # A longer hole in a stream is a broken time stamp, or a stream that has ended for good.
 LONGEST_GAP_SECONDS = 600
@@ -25,7 +25,7 @@ def refuse_jump(stream: str, end: Fraction, following: Fraction) -> None:
     Raises:
         TimeJumpError: there are more than ten minutes between them.
     """
-    if following - end > LONGEST_GAP_SECONDS:
+    if following > end and following - end > LONGEST_GAP_SECONDS:
         raise TimeJumpError(
             f"the {stream} stream has nothing for {clock_text(following - end)} after "
             f"{clock_text(end)}: what follows is not read"

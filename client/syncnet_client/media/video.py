@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["VideoDecoder"]
 
+# Each thread of a decoder holds a few frames, and two outrun the server of a few cores.
+MOST_THREADS = 2
 FORMATS_WITHOUT_PTS = {"avi"}
 LONGEST_FRAME_SECONDS = 60  # slides stay for a while
 
@@ -50,6 +53,7 @@ class VideoDecoder:
         self.develop: Callable[[av.VideoFrame], Picture] = self._decoded
         self._shown: tuple[av.VideoFrame, Picture] | None = None
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = _idle_cores()
 
     @property
     def waiting(self) -> bool:
@@ -64,7 +68,7 @@ class VideoDecoder:
     @property
     def lead(self) -> Fraction:
         """Seconds between the oldest and the newest packet that wait."""
-        return self.newest - self._waiting[0][0] if self._waiting else Fraction(0)
+        return self.newest - self._waiting[0][0] if len(self._waiting) > 1 else Fraction(0)
 
     def enqueue(self, packet: Packet[VideoStream]) -> None:
         """Keep a packet until ``decode`` is called for it."""
@@ -136,3 +140,9 @@ class VideoDecoder:
         if duration > LONGEST_FRAME_SECONDS:
             duration = self._usual_duration
         return stamp * base, duration
+
+
+def _idle_cores() -> int:
+    """Number of threads to decode with: as many as there are cores with nothing to do."""
+    busy, _, _ = os.getloadavg()  # over the last minute
+    return min(MOST_THREADS, max(1, len(os.sched_getaffinity(0)) - round(busy)))

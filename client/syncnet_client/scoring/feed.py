@@ -2,11 +2,16 @@
 
 This is one loop for everything that is scored. What is made of the frames, the sound and the
 answers is up to a ``Collector``: one gathers a clip, another the last seconds of a live source.
+
+The log says at last which side the other one waited for.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +23,8 @@ from syncnet_client.media import Media
 from syncnet_client.transport.base import ChunkAnswer, ChunkStream
 
 __all__ = ["Collector", "feed"]
+
+_log = logging.getLogger(__name__)
 
 
 class Collector(Protocol):
@@ -55,16 +62,45 @@ def feed(
         MediaError, NoFaceError: the source cannot be read, or shows no face.
         ServerError: the server cannot score it.
     """
-    for block in media:
+    waits = _Waits()
+    blocks = iter(media)
+    while True:
+        with waits.timed("frames"):
+            block = next(blocks, None)
+        if block is None:
+            break
         chunker.push_clip(len(block.frames), block.samples)
         collector.take_samples(block.samples)
         _push_events(cropper.push(block.frames), chunker, collector)
-        _send(stream, chunker.ready())
-        _take(collector, stream.received())
+        with waits.timed("the server"):
+            _send(stream, chunker.ready())
+            _take(collector, stream.received())
+        block = None  # its frames are large, and the caller may take its time
         yield
     _push_events(cropper.flush(), chunker, collector)
-    _send(stream, chunker.finish())
-    _take(collector, stream.finish())
+    with waits.timed("the server"):
+        _send(stream, chunker.finish())
+        _take(collector, stream.finish())
+    waits.log()
+
+
+class _Waits:
+    """Seconds that passed while one side had to wait for something."""
+
+    def __init__(self) -> None:
+        self._seconds = {"frames": 0.0, "the server": 0.0}
+
+    @contextmanager
+    def timed(self, reason: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._seconds[reason] += time.monotonic() - began
+
+    def log(self) -> None:
+        slower = max(self._seconds, key=lambda reason: self._seconds[reason])
+        each = " and ".join(f"{spent:.1f} s for {name}" for name, spent in self._seconds.items())
+        side = "the server" if slower == "the server" else "the client"
+        _log.info("waited %s: %s is the slower side", each, side)
 
 
 def _push_events(events: Iterable[CropEvent], chunker: Chunker, collector: Collector) -> None:
