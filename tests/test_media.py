@@ -354,8 +354,8 @@ def test_decoding_stays_only_a_few_blocks_ahead(tmp_path: Path) -> None:
     path = encode(tmp_path / "clip.mkv", PLAIN.with_(seconds=Fraction(8)))
     with open_media(path) as media:
         next(media)
-        assert wait_for(lambda: media._queue.qsize() == 2)
-        assert not wait_for(lambda: media._queue.qsize() > 2, 0.3)
+        assert wait_for(lambda: media._queue.qsize() == 1)
+        assert not wait_for(lambda: media._queue.qsize() > 1, 0.3)
         assert sum(len(block.frames) for block in media) == 195
 
 
