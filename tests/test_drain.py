@@ -9,6 +9,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -40,38 +41,56 @@ def serve(pipe: multiprocessing.connection.Connection) -> None:
             pipe.recv()
 
 
+@dataclass
+class Served:
+    """A process that runs `serve`, and a client that has sent it something."""
+
+    pid: int
+    port: int
+    pipe: multiprocessing.connection.Connection
+    client: socket.socket
+
+
 @pytest.fixture
-def served() -> Iterator[tuple[int, int, multiprocessing.connection.Connection]]:
-    """Process number, port and pipe of `serve`."""
+def served() -> Iterator[Served]:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,))
     process.start()
     assert process.pid is not None
-    yield process.pid, ours.recv(), ours
+    port = ours.recv()
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(b"before")
+        assert ours.recv() == b"before"
+        yield Served(process.pid, port, ours, client)
     process.kill()
     process.join()
     ours.close()
     theirs.close()
 
 
-def test_nothing_comes_in_and_answers_get_out(
-    served: tuple[int, int, multiprocessing.connection.Connection],
-) -> None:
-    pid, port, pipe = served
-    assert take_no_more(pid, port + 1) == 0
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
-        client.sendall(b"before")
-        assert pipe.recv() == b"before"
-        if not take_no_more(pid, port):
-            pytest.skip("the system does not let a process borrow a socket of its child")
-        client.sendall(b"after")
-        pipe.send("answer")
-        received = 0
-        while received < 1_000_000:
-            received += len(client.recv(100_000))
-        assert pipe.recv() == b""
+@pytest.fixture
+def closed(served: Served) -> Served:
+    """The same, with its door closed."""
+    if take_no_more(served.pid, served.port) == 0:
+        pytest.skip("the system does not let a process borrow a socket of its child")
+    return served
+
+
+def test_nothing_comes_in_and_answers_get_out(closed: Served) -> None:
+    closed.client.sendall(b"after")
+    closed.pipe.send("answer")
+    received = 0
+    while received < 1_000_000:
+        received += len(closed.client.recv(100_000))
+    assert closed.pipe.recv() == b""
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=30)
+        socket.create_connection(("127.0.0.1", closed.port), timeout=30)
+
+
+def test_other_ports_stay_open(served: Served) -> None:
+    assert take_no_more(served.pid, served.port + 1) == 0
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30):
+        """It listens."""
 
 
 def test_a_process_that_is_gone_is_not_waited_for() -> None:
@@ -84,6 +103,7 @@ def test_a_process_that_is_gone_is_not_waited_for() -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
+@pytest.mark.usefixtures("closed")  # where that can be done
 def test_requests_in_flight_are_answered_while_clients_send_on(
     narrow_repository: Path, tmp_path: Path
 ) -> None:
