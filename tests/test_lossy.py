@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -163,7 +164,6 @@ def test_a_clip_is_converted_with_the_time_that_this_moves(
     assert np.abs(frames.astype(int) - expected).mean() < how.grey_levels
     assert len(samples) == len(sound)
     assert np.std(samples.astype(float) - sound) < how.sound_share * np.std(sound)
-    assert not list(tmp_path.glob("syncnet-*"))
 
 
 def crops_of_script(
@@ -229,6 +229,23 @@ def test_a_face_reaches_the_network_as_from_the_script(
     assert ours.confidence == pytest.approx(
         expected.confidence, abs=TOLERANCE * expected.min_distance
     )
+
+
+def test_another_sound_is_read_as_it_is_and_no_file_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    clip = write_clip(tmp_path, numbered(30), speech(1000), 25)
+    sound = speech(30 * 640, seed=2)
+    other = write_lossless(tmp_path / "other.mkv", numbered(2), sound, 25)
+    media = open_lossy(clip, PROTOCOLS["mocha"].losses, audio=other)
+    assert list(temporary.iterdir())
+    frames, samples = read(media)
+    np.testing.assert_array_equal(samples, sound)
+    assert numbers(frames) == list(range(30))
+    assert not list(temporary.iterdir())
 
 
 @needs_ffmpeg
