@@ -129,10 +129,11 @@ def test_a_missing_package_is_named_with_a_command_that_works(
     assert (environment.folder / "sync.png").stat().st_size > 0
 
 
+@pytest.mark.parametrize("version", ["3.10", RUNNING, "3.12"])
 def test_the_server_runs_from_the_wheel_with_no_checkout(
-    wheel: Path, scene: Path, tmp_path: Path
+    version: str, wheel: Path, scene: Path, tmp_path: Path
 ) -> None:
-    environment = Environment(tmp_path, RUNNING)
+    environment = Environment(tmp_path, version)
     environment.install(f"{wheel}[server]")
     done = environment.run("syncnet-client", "score", scene, "--json", "--local")
     assert_in_sync(json.loads(done.stdout))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -13,10 +14,12 @@ import pytest
 from commandline import CLIENT, run, write_clip
 from fakes import FakeTriton, Silence
 from results import result_of
+from rich.console import Console
 from tiny import wait_for
 
 from syncnet_client.records.open import open_output
 from syncnet_client.records.record import Record
+from syncnet_programs import terminal
 
 PROGRAMS = {
     "syncnet-client": [
@@ -65,6 +68,8 @@ def test_help_has_groups_and_examples(program: str, command: tuple[str, ...]):
     assert done.stdout == call(program, *command, "--help").stdout
     titles = [line for line in done.stdout.splitlines() if line and line[0] not in " U"]
     assert titles[-2:] == ["General:", "Examples:"]
+    if program != "syncnet-client":  # whose commands have options that belong to no group
+        assert "Options:" not in titles
     for option in ("-q, --quiet", "-v, --verbose", "-h, --help"):
         assert option in done.stdout
     examples = done.stdout.partition("Examples:\n")[2].splitlines()
@@ -299,3 +304,14 @@ def test_a_report_replaces_nothing_unasked_and_no_input_at_all(tmp_path: Path, p
     else:
         assert replaced.returncode == 0, replaced.stderr
     assert results.read_bytes() == before
+
+
+def test_what_takes_long_shows_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch):
+    shown = io.StringIO()
+    for is_terminal in (False, True):
+        console = Console(file=shown, force_terminal=is_terminal, width=60)
+        monkeypatch.setattr(terminal, "progress_console", lambda console=console: console)
+        with terminal.working("reading the clips") as tell:
+            tell("writing the towers")
+        assert bool(shown.getvalue()) is is_terminal
+    assert "writing the towers" in shown.getvalue()
