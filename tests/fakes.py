@@ -80,6 +80,7 @@ def assert_answered_once(answers: Sequence[ChunkAnswer], chunks: Sequence[Chunk]
         np.testing.assert_array_equal(by_window[chunk.first_window], expected)
 
 
+@dataclass(eq=False)
 class Fault:
     """Something that happens instead of an answer to the next request for a chunk."""
 

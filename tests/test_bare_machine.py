@@ -144,5 +144,5 @@ def test_a_missing_package_is_named_all_the_same(packages: Path, tmp_path: Path)
     done = python(packages, "-m", "syncnet_training.cli", "synthesize", tmp_path, "--clips", "1")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "syncnet-train: this needs av: pip install '.[training]' in the checkout"
+        "syncnet-train: this needs av: pip install -c constraints.txt '.[training]' in the checkout"
     )

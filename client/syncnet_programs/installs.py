@@ -19,7 +19,7 @@ def install_command(extra: str) -> str:
     try:
         stated = requires(_DISTRIBUTION) or ()
     except PackageNotFoundError:
-        return f"pip install '.[{extra}]' in the checkout"
+        return f"pip install -c constraints.txt '.[{extra}]' in the checkout"
     wanted = re.compile(rf"\s*([^;]+);.*\bextra == '{extra}'")
     found = filter(None, map(wanted.match, stated))
     return " ".join(["pip install", *(f"'{each[1].strip()}'" for each in found)])
