@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import re
@@ -10,6 +11,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -416,6 +418,29 @@ def test_a_stop_while_models_are_loaded_leaves_no_folder(repository: Path, tempo
     assert set(Path("/tmp").glob("python_env_*")) <= before
     assert list(temporary.iterdir()) == []
     command.close()
+
+
+def test_a_stop_that_comes_with_the_start_is_not_lost(temporary: Path) -> None:
+    work = temporary / "syncnet-server-0-stopped"
+    job = {"work": str(work), "copies": {}, "links": {}, "texts": {}, "edits": {},
+           "command": ["sleep", "600"], "environment": dict(os.environ),
+           "log": os.devnull, "exit_timeout_s": 1}  # fmt: skip
+    told = json.dumps(job).encode() + b"\n" + guardian.STOP_SOON
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", guardian.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdin is not None
+        process.stdin.write(told)
+        process.stdin.flush()  # and it stays open, as in a parent that waits
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    assert not work.exists()
 
 
 @pytest.mark.server

@@ -182,7 +182,7 @@ def main() -> None:
 def _read_job(lifeline: int) -> dict[str, Any]:
     received = b""
     while not received.endswith(b"\n"):
-        block = os.read(lifeline, 65536)
+        block = os.read(lifeline, 1)  # no more than the line: what tells the end may follow at once
         if not block:
             sys.exit(0)  # the parent died before it asked for anything
         received += block
