@@ -14,7 +14,7 @@ from conftest import MODEL_REPOSITORY
 
 from syncnet_server import ServingError, cli, default_model_repository, load_model_module, locate
 from syncnet_server.log import LogFollower, is_problem, startup_failure
-from syncnet_server.processor import has_amx
+from syncnet_server.processor import has_amx, has_vnni
 from syncnet_server.repository import check_profile
 
 # --- Where tritonserver comes from -------------------------------------------------------------
@@ -212,20 +212,27 @@ def test_model_module_that_cannot_be_imported_is_not_kept(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"), [("fpu avx512_vnni amx_tile amx_int8", True), ("fpu avx2", False)]
+    ("flags", "amx", "vnni"),
+    [
+        ("fpu avx512_vnni amx_tile amx_int8", True, True),
+        ("fpu avx2 avx_vnni", False, True),
+        ("fpu avx2", False, False),
+    ],
 )
-def test_amx_is_a_flag_of_the_processor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, expected: bool
+def test_what_a_processor_can_do_are_its_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, amx: bool, vnni: bool
 ) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor : 0\nflags : {flags}\nbugs :\n")
     monkeypatch.setattr("syncnet_server.processor._CPUINFO", cpuinfo)
-    assert has_amx() is expected
+    assert (has_amx(), has_vnni()) == (amx, vnni)
 
 
-def test_no_amx_where_nobody_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_processor_can_do_nothing_where_nobody_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("syncnet_server.processor._CPUINFO", tmp_path / "missing")
-    assert has_amx() is False
+    assert (has_amx(), has_vnni()) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +253,30 @@ def test_the_command_names_a_profile_that_is_faster(
     better: str | None,
 ) -> None:
     monkeypatch.setattr("syncnet_server.cli.has_amx", lambda: amx)
+    monkeypatch.setattr("syncnet_server.cli.has_vnni", lambda: True)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 40))
     cli._say_notes(profile)
     expected = f"note: the profile {better} is faster on this machine's processor\n"
     assert capsys.readouterr().err == (expected if better else "")
+
+
+@pytest.mark.parametrize(
+    ("profile", "vnni", "warned"),
+    [("int8", False, True), ("int8", True, False), ("default", False, False)],
+)
+def test_the_command_warns_of_int8_where_it_may_overflow(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    profile: str,
+    vnni: bool,
+    warned: bool,
+) -> None:
+    monkeypatch.setattr("syncnet_server.cli.has_amx", lambda: False)
+    monkeypatch.setattr("syncnet_server.cli.has_vnni", lambda: vnni)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 40))
+    cli._say_notes(profile)
+    expected = (
+        "warning: without VNNI, sums of products may overflow in int8: run 'syncnet-export verify' "
+        "on this machine, and serve fp32 if it fails\n"
+    )
+    assert capsys.readouterr().err == (expected if warned else "")

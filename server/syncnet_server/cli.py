@@ -18,7 +18,7 @@ import typer
 from syncnet_programs.program import GENERAL, Program
 from syncnet_server.errors import ServingError
 from syncnet_server.log import LogFollower, is_problem, say
-from syncnet_server.processor import has_amx
+from syncnet_server.processor import has_amx, has_vnni
 from syncnet_server.restarts import RestartPolicy, keep_running, watch
 from syncnet_server.security import Tls
 from syncnet_server.server import STUCK_AFTER_S, Server
@@ -226,3 +226,8 @@ def _say_notes(profile: str) -> None:
     better = {("int8", True): "int8-amx", ("int8-amx", False): "int8"}.get((profile, has_amx()))
     if better:
         say(f"note: the profile {better} is faster on this machine's processor")
+    if profile in ("int8", "int8-amx") and not has_vnni():
+        say(
+            "warning: without VNNI, sums of products may overflow in int8: run "
+            "'syncnet-export verify' on this machine, and serve fp32 if it fails"
+        )

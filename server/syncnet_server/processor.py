@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+__all__ = ["has_amx", "has_vnni"]
+
 _CPUINFO = Path("/proc/cpuinfo")
 
 
 def has_amx() -> bool:
     """Whether the processors have matrix instructions for int8 (Intel AMX)."""
+    return _has("amx_int8")
+
+
+def has_vnni() -> bool:
+    """Whether the processors have dot products of int8 that do not saturate (AVX-512 or AVX VNNI)."""
+    return _has("avx512_vnni") or _has("avx_vnni")
+
+
+def _has(flag: str) -> bool:
     try:
-        return " amx_int8" in _CPUINFO.read_text()
+        return f" {flag}" in _CPUINFO.read_text()
     except OSError:
         return False
