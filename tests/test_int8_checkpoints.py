@@ -25,7 +25,7 @@ def checkpoint(folder: Path, seed: int) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_audio_tower_of_any_seed_is_within_the_tolerance(tmp_path: Path, seed: int) -> None:

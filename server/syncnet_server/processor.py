@@ -15,7 +15,7 @@ def has_amx() -> bool:
 
 
 def has_vnni() -> bool:
-    """Whether the processors have dot products of int8 that do not saturate (AVX-512 or AVX VNNI)."""
+    """Whether the processors have dot products of int8 that do not overflow (VNNI)."""
     return _has("avx512_vnni") or _has("avx_vnni")
 
 
