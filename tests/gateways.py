@@ -54,7 +54,8 @@ class RunningGateway:
 
     def uploads(self) -> list[Path]:
         """The files that lie in its private folder."""
-        return [path for path in self.work.rglob("*") if path.is_file()]
+        walk = os.walk(self.work)  # takes no offence at folders that go away meanwhile
+        return [Path(folder, name) for folder, _, names in walk for name in names]
 
     def workers(self) -> list[psutil.Process]:
         """The processes that work on clips."""

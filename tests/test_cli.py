@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 import tiny
 import tritonclient.grpc
@@ -220,16 +221,21 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
     return Connection(None, GrpcOptions())
 
 
-def kill_tritonserver() -> None:
-    (triton,) = (p for p in tiny.tree(os.getpid()) if p.name() == "tritonserver")
+def tritonservers() -> set[psutil.Process]:
+    return {process for process in tiny.tree(os.getpid()) if process.name() == "tritonserver"}
+
+
+def kill_tritonserver(of_others: set[psutil.Process]) -> None:
+    (triton,) = tritonservers() - of_others
     triton.kill()
     triton.wait()
 
 
 @pytest.mark.server
 def test_local_server_that_dies_comes_back(local: Connection) -> None:
+    of_others = tritonservers()
     with local.reach() as url:
-        kill_tritonserver()
+        kill_tritonserver(of_others)
         with tritonclient.grpc.InferenceServerClient(url) as client:
 
             def is_back() -> bool:
@@ -247,9 +253,11 @@ def test_local_server_that_dies_too_often_ends_the_call(
     never = functools.partial(kept_running, policy=RestartPolicy(most=0))
     monkeypatch.setattr("syncnet_server.restarts.kept_running", never)
 
+    of_others = tritonservers()
+
     def call() -> None:
         with local.reach(), interrupts_between_waits():
-            kill_tritonserver()
+            kill_tritonserver(of_others)
             pause(60, threading.Event())
 
     killed = r"^the local server: tritonserver was killed by SIGKILL$"

@@ -160,10 +160,7 @@ def test_walkthrough(client: SyncNetClient, narrow_weights: dict[str, Tensor]):
     assert (result.frames, result.audio_samples) == (900, 575_616)
     assert result.speaker.windows == 894
     assert result.speaker.distances.shape == (894, 21)
-    (warning,) = result.warnings
-    assert "900 frames" in warning
-    assert "575616 samples" in warning
-    assert "the first 899 frames" in warning
+    assert result.warnings == ()  # less than a window is missing
 
     # The last 100 frames, where the clip ends, against the plain network; all of it takes long.
     # Their first audio window lacks the sample before it, and the windows before that are zeros.

@@ -350,9 +350,10 @@ def test_the_state_of_a_process_is_seen_and_changed() -> None:
 def test_nothing_stays_in_whatever_order_they_die(repository: Path, temporary: Path) -> None:
     """20 families under load: one to four members are killed in a random order."""
     source = random.Random(4)
-    of_others = set(Path("/dev/shm").glob("syncnet-server-*"))  # servers of other tests
+    numbers = []
     for _ in range(20):
         command = Command(repository)
+        numbers.append(command.process.pid)
         url = command.wait_until_serving()
         load = [threading.Thread(target=answers, args=(url,)) for _ in range(4)]
         for thread in load:
@@ -374,7 +375,8 @@ def test_nothing_stays_in_whatever_order_they_die(repository: Path, temporary: P
     with Server(repository):
         assert len(list(temporary.iterdir())) == 1
     assert list(temporary.iterdir()) == []
-    assert set(Path("/dev/shm").glob("syncnet-server-*")) <= of_others
+    for number in numbers:
+        assert list(Path("/dev/shm").glob(f"syncnet-server-{number}-*")) == []
 
 
 @pytest.mark.server
