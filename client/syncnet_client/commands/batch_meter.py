@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 
 from rich.progress import (
     BarColumn,
@@ -17,12 +16,13 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from syncnet_client.batch.threads import Tally
+from syncnet_client.closing import Closing
 from syncnet_programs.terminal import progress_console
 
 __all__ = ["BatchMeter"]
 
 
-class BatchMeter:
+class BatchMeter(Closing):
     """A bar on standard error while the context lasts; nothing where that is not a terminal."""
 
     def __init__(self) -> None:
@@ -55,15 +55,8 @@ class BatchMeter:
         if self._bar is not None:
             self._bar.advance(self._task)
 
-    def __enter__(self) -> BatchMeter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Leave the bar as it stands."""
         if self._bar is not None:
             self._bar.stop()
 

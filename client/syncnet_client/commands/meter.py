@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 
 from rich.status import Status
+from typing_extensions import Self
 
+from syncnet_client.closing import Closing
 from syncnet_client.contract import FRAMES_PER_SECOND
 from syncnet_client.scoring.clip import Progress
 from syncnet_programs.terminal import progress_console
@@ -14,7 +15,7 @@ from syncnet_programs.terminal import progress_console
 __all__ = ["ClipMeter"]
 
 
-class ClipMeter:
+class ClipMeter(Closing):
     """A line with the seconds of video scored so far, gone when the clip is done."""
 
     def __init__(self, clip: str) -> None:
@@ -23,17 +24,13 @@ class ClipMeter:
         console = progress_console()
         self._status = Status(clip, console=console) if console.is_terminal else None
 
-    def __enter__(self) -> ClipMeter:
+    def __enter__(self) -> Self:
         if self._status is not None:
             self._status.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take the line away."""
         if self._status is not None:
             self._status.stop()
 
