@@ -28,7 +28,7 @@ from syncnet_training.fit import FitConfig, Report, fit
 from syncnet_training.losses import jaw_loss, pairwise_distances, sync_loss
 from syncnet_training.profile import profile
 from syncnet_training.step import TOWERS, StepConfig, TrainingStep, one_cycle
-from syncnet_training.storage import Clip, open_clips
+from syncnet_training.storage import Clip, open_clips, to_bgr
 
 FRAMES = 20  # of the clips on disk here: 15 windows
 SHAPE = BatchShape(clips=2, windows=3, stride=2, margin=2)
@@ -281,15 +281,18 @@ def test_a_stored_clip_is_what_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_augmented_frames_keep_their_time(seed: int) -> None:
-    frames = np.random.default_rng(seed).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
-    other = frames.copy()
-    other[2] = 255 - other[2]
-    one = augment_video(frames, np.random.default_rng(seed))
+    planes = np.random.default_rng(seed).integers(16, 236, (4, 336, 224), dtype=np.uint8)
+    other = planes.copy()
+    other[2] = 251 - other[2]
+    before = planes.copy()
+    one = augment_video(planes, np.random.default_rng(seed))
     two = augment_video(other, np.random.default_rng(seed))
-    assert one.shape == frames.shape
+    assert one.shape == (4, 224, 224, 3)
     assert one.dtype == np.uint8
     assert [bool((a != b).any()) for a, b in zip(one, two, strict=True)] == [0, 0, 1, 0]
-    assert (one != frames).any()
+    np.testing.assert_array_equal(planes, before)
+    plain = to_bgr(planes[0], out=np.empty((224, 224, 3), np.uint8))
+    assert (one[0] != plain).any()
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -13,6 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from syncnet_client.contract import FRAME_SIZE, SAMPLE_RATE
+from syncnet_training.storage import to_bgr
 
 __all__ = ["augment_audio", "augment_video"]
 
@@ -23,7 +24,7 @@ _GRAIN = np.random.default_rng(0).standard_normal((320, 320, 3)).astype(np.float
 
 
 def augment_video(
-    frames: NDArray[np.uint8],
+    planes: NDArray[np.uint8],
     rng: Generator,
     strength: float = 1.0,
     out: NDArray[np.uint8] | None = None,
@@ -31,18 +32,18 @@ def augment_video(
     """Change how a clip was framed, lit, recorded and compressed.
 
     Args:
-        frames: uint8 [T, 224, 224, 3] BGR.
+        planes: uint8 [T, 336, 224], frames as `Clip.read_planes` returns them.
         rng: decides about everything.
         strength: 1 for all of it; 0 for little more than large mouths, to begin with.
         out: array to write to; None for a new one.
 
     Returns:
-        an array like the frames.
+        uint8 [T, 224, 224, 3] BGR.
     """
-    matrices = _camera(len(frames), rng, strength)
+    matrices = _camera(len(planes), rng, strength)
     border = cv2.BORDER_REFLECT_101 if rng.random() < 0.5 else cv2.BORDER_CONSTANT
     table = _tone_table(rng, strength)
-    colours = _colour_matrix(rng) if rng.random() < 0.5 * strength else None
+    colours = _colour_matrix(rng, strength)
     shading = _shading(rng) if rng.random() < 0.3 * strength else None
     blur = rng.uniform(0.4, 1.8) if rng.random() < 0.25 * strength else 0.0
     resolution = int(rng.uniform(70, 200)) if rng.random() < 0.25 * strength else FRAME_SIZE
@@ -52,10 +53,15 @@ def augment_video(
     quality = int(rng.uniform(12, 70)) if rng.random() < 0.2 * strength else None
     patches = _patches(rng) if rng.random() < 0.5 * strength else []
 
-    changed = np.empty_like(frames) if out is None else out
-    for index, (frame, matrix) in enumerate(zip(frames, matrices, strict=True)):
-        image = cv2.warpAffine(
-            frame,
+    size = (FRAME_SIZE, FRAME_SIZE, 3)
+    changed = np.empty((len(planes), *size), np.uint8) if out is None else out
+    toned, picture = np.empty_like(planes[0]), np.empty(size, np.uint8)
+    for frame, matrix, image in zip(planes, matrices, changed, strict=True):
+        # One plane is a third of the work of three colours.
+        cv2.LUT(frame[:FRAME_SIZE], table, dst=toned[:FRAME_SIZE])
+        toned[FRAME_SIZE:] = frame[FRAME_SIZE:]
+        moved = cv2.warpAffine(
+            to_bgr(toned, out=picture),
             matrix,
             (FRAME_SIZE, FRAME_SIZE),
             flags=cv2.INTER_LINEAR,
@@ -64,12 +70,10 @@ def augment_video(
         )
         for x, y, patch in patches:
             height, width, _ = patch.shape
-            image[y : y + height, x : x + width] = patch
-        if colours is not None:
-            image = cv2.transform(image, colours)
+            moved[y : y + height, x : x + width] = patch
+        cv2.transform(moved, colours, dst=image)
         if shading is not None:
-            image = cv2.multiply(image, shading, dtype=cv2.CV_8U)
-        image = cv2.LUT(image, table, dst=changed[index])
+            cv2.multiply(image, shading, dst=image, dtype=cv2.CV_8U)
         if resolution < FRAME_SIZE:
             small = cv2.resize(image, (resolution, resolution), interpolation=cv2.INTER_LINEAR)
             cv2.resize(small, (FRAME_SIZE, FRAME_SIZE), image, interpolation=cv2.INTER_LINEAR)
@@ -116,23 +120,28 @@ def _camera(count: int, rng: Generator, strength: float) -> NDArray[np.float64]:
 
 
 def _tone_table(rng: Generator, strength: float) -> NDArray[np.uint8]:
-    """Exposure, contrast, gamma and white balance as one look-up table, uint8 [1, 256, 3]."""
-    levels = np.linspace(0, 1, 256)[:, None]
+    """Exposure, contrast and gamma as a look-up table for luma (16 to 235), uint8 [256]."""
+    levels = ((np.arange(256) - 16) / 219).clip(0, 1)
     gamma = np.exp(rng.normal(0, 0.2 * strength))
     contrast = np.exp(rng.normal(0, 0.15 * strength))
     brightness = rng.normal(0, 0.06 * strength)
-    white = np.exp(rng.normal(0, 0.06 * strength, 3))
-    curve = ((levels**gamma - 0.45) * contrast + 0.45 + brightness) * white
-    table: NDArray[np.uint8] = (curve.clip(0, 1) * 255).round().astype(np.uint8)[None]
+    curve = (levels**gamma - 0.45) * contrast + 0.45 + brightness
+    table: NDArray[np.uint8] = (16 + 219 * curve.clip(0, 1)).round().astype(np.uint8)
     return table
 
 
-def _colour_matrix(rng: Generator) -> NDArray[np.float64]:
-    """Saturation from none to vivid, and a turn of hue, float64 [3, 3]."""
-    saturation = 0.0 if rng.random() < 0.17 else rng.uniform(0.3, 1.6)
-    grey = np.array([[0.114, 0.587, 0.299]]).repeat(3, 0)
-    hue = np.eye(3) + rng.normal(0, 0.05, (3, 3))
-    return np.asarray((grey + saturation * (np.eye(3) - grey)) @ hue)
+def _colour_matrix(rng: Generator, strength: float) -> NDArray[np.float64]:
+    """White balance, and for half of the clips saturation and a turn of hue, float64 [3, 3] BGR.
+
+    Primaries always differ a little, as those of cameras do.
+    """
+    colours = np.diag(np.exp(rng.normal(0, 0.06 * strength, 3))) + rng.normal(0, 0.005, (3, 3))
+    if rng.random() < 0.5 * strength:
+        saturation = 0.0 if rng.random() < 0.17 else rng.uniform(0.3, 1.6)
+        grey = np.array([[0.114, 0.587, 0.299]]).repeat(3, 0)
+        hue = np.eye(3) + rng.normal(0, 0.05, (3, 3))
+        colours = colours @ (grey + saturation * (np.eye(3) - grey)) @ hue
+    return np.asarray(colours)
 
 
 def _shading(rng: Generator) -> NDArray[np.float32]:
@@ -235,7 +244,7 @@ def _with_room(voice: NDArray[np.float32], rng: Generator) -> NDArray[np.float32
 
 def _coloured_noise(length: int, rng: Generator) -> NDArray[np.float32]:
     """Noise of power 1 between white and brown, float32 [length]."""
-    spectrum = np.fft.rfft(rng.standard_normal(length))
+    spectrum = np.fft.rfft(rng.standard_normal(length, np.float32))
     slope = rng.uniform(0, 1)
     spectrum *= (1 + np.arange(len(spectrum)) / len(spectrum) * 100) ** -slope
     noise = np.fft.irfft(spectrum, length)

@@ -30,7 +30,7 @@ from syncnet_client.contract import (
 )
 from syncnet_training.errors import DatasetError
 
-__all__ = ["Clip", "is_complete", "open_clips", "read_about", "write_clip"]
+__all__ = ["Clip", "is_complete", "open_clips", "read_about", "to_bgr", "write_clip"]
 
 VIDEO = "video.yuv"
 AUDIO = "audio.wav"
@@ -59,11 +59,11 @@ class Clip:
             (self.frames * SAMPLES_PER_FRAME - WINDOW_SAMPLES) // SAMPLES_PER_FRAME + 1,
         )
 
-    def read_frames(self, first: int, count: int) -> NDArray[np.uint8]:
-        """Read consecutive frames.
+    def read_planes(self, first: int, count: int) -> NDArray[np.uint8]:
+        """Read consecutive frames as they are stored.
 
         Returns:
-            uint8 [count, 224, 224, 3] BGR.
+            uint8 [count, 336, 224]: 224 rows of luma (16 to 235), then the two chroma planes.
 
         Raises:
             DatasetError: a frame is missing.
@@ -75,9 +75,20 @@ class Clip:
             raise DatasetError(f"{path}: {error.strerror or error}") from error
         if len(planes) < count * _FRAME_BYTES:
             raise DatasetError(f"{path}: ends before frame {first + count}")
+        return planes.reshape(count, -1, FRAME_SIZE)
+
+    def read_frames(self, first: int, count: int) -> NDArray[np.uint8]:
+        """Read consecutive frames.
+
+        Returns:
+            uint8 [count, 224, 224, 3] BGR.
+
+        Raises:
+            DatasetError: a frame is missing.
+        """
         frames = np.empty((count, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-        for frame, plane in zip(frames, planes.reshape(count, -1, FRAME_SIZE), strict=True):
-            cv2.cvtColor(plane, cv2.COLOR_YUV2BGR_I420, dst=frame)
+        for frame, planes in zip(frames, self.read_planes(first, count), strict=True):
+            to_bgr(planes, out=frame)
         return frames
 
     def read_samples(self) -> NDArray[np.int16]:
@@ -116,6 +127,16 @@ class Clip:
                 f"{self.path / ABOUT}: jaw has shape {jaw.shape}, expected {(self.frames,)}"
             )
         return jaw
+
+
+def to_bgr(planes: NDArray[np.uint8], out: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Convert a stored frame.
+
+    Args:
+        planes: uint8 [336, 224], one of those that `read_planes` returns.
+        out: uint8 [224, 224, 3], what is written to and returned: BGR.
+    """
+    return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420, dst=out), np.uint8)
 
 
 def write_clip(
