@@ -14,7 +14,7 @@ import pytest
 from benchmarks.chaos.faults import FAULTS, FILLING
 from benchmarks.chaos.hostile import hostile_http
 from benchmarks.chaos.schedule import SITES, WEIGHTS, plan
-from benchmarks.chaos.verdict import Outcome, judge, longest_outage_s
+from benchmarks.chaos.verdict import Outcome, judge, longest_outage_s, longest_outages_s
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "chaos.json"
 CLIPS, FAULTS_IN_ALL = 60, 20
@@ -53,6 +53,12 @@ def test_an_outage_is_the_time_between_answers_less_what_was_held() -> None:
     assert longest_outage_s([0, 1, 6, 7]) == 5
     assert longest_outage_s([0, 1, 6, 10], [(0.5, 4), (7, 8)]) == 3
     assert longest_outage_s([]) == 0
+
+
+def test_an_outage_is_that_of_the_last_fault_before_its_end() -> None:
+    answered = [0, 1, 6, 7, 8, 20, 21, 23]
+    faults = [(1.5, "kill"), (7.5, "cancel"), (20.5, "kill")]
+    assert longest_outages_s(answered, [(9, 11)], faults) == {"kill": 5, "cancel": 10}
 
 
 def test_hostile_requests_leave_this_machine_alone() -> None:

@@ -23,6 +23,7 @@ import tritonclient.grpc
 from test_server import COMMAND, FREE_PORTS
 from tritonclient.utils import InferenceServerException
 
+from benchmarks import restart
 from syncnet_server import Server, ServingError, guardian
 from syncnet_server.restarts import RestartPolicy, Restarts, keep_running, kept_running
 from syncnet_server.traces import ending_servers, remove_abandoned
@@ -465,3 +466,12 @@ def test_a_port_that_somebody_else_has_is_not_waited_for(repository: Path) -> No
         port = listener.getsockname()[1]
         with pytest.raises(ServingError, match=f"cannot listen on 127.0.0.1:{port}: Address"):
             Server(repository, grpc_port=port).start()
+
+
+@pytest.mark.server
+@pytest.mark.usefixtures("temporary")
+def test_a_restart_is_timed_from_the_kill_until_every_model_answers(repository: Path) -> None:
+    figures = restart.run(Server(repository), rounds=1)
+    times = {name: row["median"] for name, row in figures.items()}
+    assert 0 < times["noticed_s"] < times["restart_s"]
+    assert times["start_s"] > 0

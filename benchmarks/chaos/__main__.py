@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.chaos.faults import FAULTS, FILLING
 from benchmarks.chaos.schedule import SITES, WEIGHTS, Planned, plan
 from benchmarks.chaos.sites import Client, Site, wait_until
-from benchmarks.chaos.verdict import judge, longest_outage_s
+from benchmarks.chaos.verdict import judge, longest_outage_s, longest_outages_s
 from benchmarks.chaos.world import DISTINCT, INSIDE, enter, leftovers, write_clips
 from benchmarks.record import RESULTS, write
 
@@ -192,6 +192,7 @@ def _torment(
         busy = client.is_scoring
         with turns.of_all() if fault.kind in FILLING else turns.of_one():
             began = time.monotonic()
+            site.faults.append((began, fault.kind))
             FAULTS[fault.kind](site, source)
             done.append(fault)
             ended = time.monotonic()
@@ -245,6 +246,12 @@ def _site_figures(
         "failures": dict(failures),
         "client_runs": client.runs,
         "longest_outage_s": round(longest_outage_s(site.probe.answered, paused), 1),
+        "longest_outage_s_by_kind": {
+            kind: round(longest_s, 1)
+            for kind, longest_s in sorted(
+                longest_outages_s(site.probe.answered, paused, site.faults).items()
+            )
+        },
     }
 
 

@@ -144,10 +144,15 @@ def _kind(process: psutil.Process, server: psutil.Process) -> str:
 
 
 class Probe:
-    """Asks for the score of one window over and over, and notes when there was an answer."""
+    """Asks for the score of one window over and over.
+
+    Attributes:
+        answered: when there was an answer, rising, in seconds.
+    """
 
     def __init__(self, url: str) -> None:
         self.answered: list[float] = []
+        self._asked = 0.0  # when, for the last answer
         self._url = url
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._ask)
@@ -158,8 +163,8 @@ class Probe:
         self._thread.join()
 
     def wait_for_answer(self, since: float, timeout_s: float) -> bool:
-        """Wait for an answer that came after `since`; return whether there was one in time."""
-        return wait_until(lambda: self.answered and self.answered[-1] > since, timeout_s)
+        """Wait for an answer to what was asked after `since`; return whether it came in time."""
+        return wait_until(lambda: self._asked > since, timeout_s)
 
     def _ask(self) -> None:
         request = chunk_request(windows=1, vshift=0)
@@ -171,10 +176,12 @@ class Probe:
         with grpc.insecure_channel(self._url, options=options) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             while not self._ending.wait(_PROBE_EVERY_S):
+                asked = time.monotonic()
                 with contextlib.suppress(grpc.RpcError):
                     # No short time limit: a request that is given up is a fault of its own.
                     stub.ModelInfer(request, timeout=_PROBE_TIMEOUT_S)
                     self.answered.append(time.monotonic())
+                    self._asked = asked
 
 
 class Client:
@@ -255,7 +262,12 @@ class Client:
 
 
 class Site:
-    """Servers, what is in front of them, and what asks them."""
+    """Servers, what is in front of them, and what asks them.
+
+    Attributes:
+        paused: (start, end) of the times in which a fault held a disk full, in seconds.
+        faults: when each began that has hit it, and its kind.
+    """
 
     def __init__(
         self,
@@ -270,6 +282,7 @@ class Site:
         self.replicas = list(replicas)
         self.url = url
         self.paused: list[tuple[float, float]] = []
+        self.faults: list[tuple[float, str]] = []
         self.probe = Probe(url)
         self.clips = list(clips)
         self._folder, self._jobs = folder, jobs

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-__all__ = ["Outcome", "judge", "longest_outage_s"]
+__all__ = ["Outcome", "judge", "longest_outage_s", "longest_outages_s"]
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,36 @@ def longest_outage_s(
 
     Args:
         answered: times of answers to a probe, rising, in seconds.
-        paused: (start, end) of the times in which a process was stopped or a disk was full.
+        paused: (start, end) of the times in which a disk was full.
     """
-    longest = 0.0
+    return max((length for _, length in _outages(answered, paused)), default=0.0)
+
+
+def longest_outages_s(
+    answered: Sequence[float],
+    paused: Sequence[tuple[float, float]],
+    faults: Sequence[tuple[float, str]],
+) -> dict[str, float]:
+    """Return the longest time between two answers, by the kind of the last fault before its end.
+
+    Args:
+        answered, paused: as for `longest_outage_s`.
+        faults: when each began, rising, and its kind.
+    """
+    longest: defaultdict[str, float] = defaultdict(float)
+    begins = [began for began, _ in faults]
+    for end, length in _outages(answered, paused):
+        number = bisect_left(begins, end)
+        if number:
+            kind = faults[number - 1][1]
+            longest[kind] = max(longest[kind], length)
+    return dict(longest)
+
+
+def _outages(
+    answered: Sequence[float], paused: Sequence[tuple[float, float]]
+) -> Iterator[tuple[float, float]]:
+    """Yield the end of each time between two answers, and its length without pauses."""
     for before, after in pairwise(answered):
         held = sum(max(0.0, min(after, end) - max(before, start)) for start, end in paused)
-        longest = max(longest, after - before - held)
-    return longest
+        yield after, after - before - held

@@ -149,7 +149,7 @@ def main() -> None:
     work = Path(job["work"])
     try:
         _make_locked(work, job)
-        server = _launch(job)
+        server, gone = _launch(job)
         _report(f"{STARTED}{server.pid}")
         reported = False
         family = _Family(server.pid)
@@ -159,8 +159,12 @@ def main() -> None:
                 # The parent may still want to read the log: stay until it lets go.
                 _report(ending)
                 reported = True
-            readable, _, _ = select.select([lifeline], [], [], _POLL_S)
-            if readable:
+            watched = [lifeline] if reported else [lifeline, gone]
+            readable, _, _ = select.select(watched, [], [], _POLL_S)
+            if gone in readable:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    server.wait(_POLL_S)  # its files are closed a moment before it is dead
+            if lifeline in readable:
                 told = os.read(lifeline, 1)
                 timeout_s = {
                     STOP: _STOP_MARGIN_S + job["exit_timeout_s"],
@@ -214,8 +218,12 @@ def _edit(path: Path, old: bytes, new: bytes) -> None:
         path.write_bytes(content.replace(old, new))
 
 
-def _launch(job: dict[str, Any]) -> subprocess.Popen[bytes]:
-    """Start tritonserver in a process group of its own, which dies with it and with us."""
+def _launch(job: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
+    """Start tritonserver in a process group of its own, which dies with it and with us.
+
+    Returns:
+        tritonserver, and a descriptor that can be read once it has ended.
+    """
     libc = ctypes.CDLL(None)
     gone, alive = os.pipe()
     fcntl.fcntl(gone, fcntl.F_SETSIG, signal.SIGKILL)
@@ -231,7 +239,7 @@ def _launch(job: dict[str, Any]) -> subprocess.Popen[bytes]:
 
     try:
         with Path(job["log"]).open("ab") as log:
-            return subprocess.Popen(
+            server = subprocess.Popen(
                 job["command"],
                 env=job["environment"],
                 stdin=subprocess.DEVNULL,
@@ -240,6 +248,7 @@ def _launch(job: dict[str, Any]) -> subprocess.Popen[bytes]:
                 preexec_fn=prepare,
                 pass_fds=(gone, ALIVE_FD, WORK_FD),
             )
+        return server, gone
     finally:
         os.close(ALIVE_FD)
 

@@ -29,8 +29,9 @@ from syncnet_server.security import Tls, restrictions
 from syncnet_server.traces import WORK_FOLDERS, remove_abandoned
 from syncnet_server.watchdog import Observer, Watchdog
 
-_READY_POLL_S = 0.1
+_READY_POLL_S = 0.02
 _ATTEMPTS = 3
+_LOADED_AT_ONCE = 8  # models; with Triton's 4, the last of five would begin when the first is done
 _LOOPBACK = "127.0.0.1"
 _EVERYWHERE = "0.0.0.0"
 STUCK_AFTER_S = 10.0
@@ -290,6 +291,7 @@ class Server:
             "--model-control-mode=none",
             # Without, Triton quits when a model fails to load, and leaves a folder in /tmp.
             "--exit-on-error=false",
+            f"--model-load-thread-count={_LOADED_AT_ONCE}",
             f"--exit-timeout-secs={self._exit_timeout_s}",
             f"--backend-config=python,shm-region-prefix-name={self._work.name}-",
             "--metrics-config=summary_latencies=true",  # percentiles, as in the container
