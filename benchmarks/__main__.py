@@ -80,11 +80,14 @@ def _cpu(results: Path, command: str, *, full: bool, only: str | None) -> None:
 def _ingest(results: Path, command: str, clips: list[Path], *, full: bool) -> None:
     from benchmarks import ingest, plots
 
+    def record(figures: dict[str, Any]) -> None:
+        write("ingest", command, figures, results)
+        plots.ingest_costs(figures["clips"], results / "ingest.png")
+        print(f"measured {list(figures['clips'])[-1]}", file=sys.stderr)
+
     with tempfile.TemporaryDirectory(prefix="syncnet-benchmarks-") as name:
-        print("measuring ingest", file=sys.stderr)
-        figures = ingest.run(Path(name), clips, rounds=5 if full else 2)
-    print(write("ingest", command, figures, results))
-    plots.ingest_costs(figures["clips"], results / "ingest.png")
+        ingest.run(Path(name), clips, rounds=7 if full else 3, record=record)
+    print(results / "ingest.json")
 
 
 def _mfcc(results: Path, command: str, *, full: bool) -> None:

@@ -1,10 +1,11 @@
 """What the client costs beside decoding: clock, faces and crops, in processor time on one core.
 
-Bare decoding, the clock alone and the crops with each detector take turns, each in a process of its
-own that is bound to one core, so that neither FFmpeg nor OpenCV starts threads. How near the crops
-are to those of a detection in every frame is measured besides.
+Bare decoding, the clock alone and the crops with each detector take turns in one process for each
+clip, which is bound to one core, so that neither FFmpeg nor OpenCV starts threads. How near crops
+and scores are to those of a detection in every frame is measured besides; the scores come from the
+towers that ship.
 
-    python -m benchmarks.ingest CLIP WAY      # one measurement, as JSON
+    python -m benchmarks.ingest CLIP ROUNDS WAY...     # the runs of one clip, as JSON
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,83 +25,123 @@ from benchmarks import fidelity
 from benchmarks.processes import BenchmarkError, measure
 from benchmarks.record import ratios, summary
 from benchmarks.scenes import Scene
+from syncnet_client import SyncNetClient
 from syncnet_client.errors import NoFaceError
 from syncnet_client.faces import Cropper, TrackFrames, make_cropper, yunet_file
 from syncnet_client.media import open_media
 from syncnet_client.scoring.options import parse_detector
+from syncnet_server import Server
 
 SCENES = [
-    Scene(width, height, head, codec)
+    Scene(width, height, head, codec, repeats=3)
     for width, height, head in ((512, 512, 300), (1280, 720, 340), (1920, 1080, 400))
     for codec in ("libx264", "libx265")
 ]
 # More than half of its frames are never shown.
-FAST = Scene(1920, 1080, 400, fps=60)
+FAST = Scene(1920, 1080, 400, fps=60, repeats=2)
 
 WAYS = ("bare", "clock", "yunet", "haar", "whole")
 # Largest cost over bare decoding with YuNet, by the shorter side of the picture in pixels.
 LIMITS = {512: 3.0, 844: 2.5, 1080: 1.7}
-PEAK_LIMIT_MB = 300
 
 
-def run(folder: Path, clips: Sequence[Path], *, rounds: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Run:
+    """One way through one clip.
+
+    Attributes:
+        cpu_s: processor time, without the loading of modules.
+        frames: that came out.
+        cropped: faces that were cut out.
+        side: the shorter one of the picture, in pixels.
+    """
+
+    cpu_s: float
+    frames: int
+    cropped: int
+    side: int
+
+
+def run(
+    folder: Path,
+    clips: Sequence[Path],
+    *,
+    rounds: int,
+    record: Callable[[dict[str, Any]], object],
+) -> dict[str, Any]:
     """Measure every way of every clip `rounds` times, in turn.
 
     Args:
         folder: for the clips that are made here.
         clips: others to measure in their place.
         rounds: of all ways, after one that is not counted.
+        record: given the figures so far after each clip.
 
     Raises:
         BenchmarkError: a clip cannot be read, or YuNet is not there.
     """
     if not yunet_file().is_file():
         raise BenchmarkError("this needs YuNet: run syncnet-client fetch yunet")
-    named = {clip.name: clip for clip in clips}
-    if not named:
-        for index, scene in enumerate([*SCENES, FAST]):
-            print(f"encoding {scene.name}", file=sys.stderr)
-            named[scene.name] = scene.write(folder / f"scene-{index}.mp4")
-    return {"clips": {name: _clip(path, rounds) for name, path in named.items()}}
+    rows: dict[str, Any] = {}
+    figures = {"rounds": rounds, "clips": rows}
+    with Server() as server, SyncNetClient(server.grpc_url) as client:
+        for clip in clips:
+            rows[clip.name] = _clip(clip, rounds, client)
+            record(figures)
+        for scene in [] if clips else [*SCENES, FAST]:
+            rows[scene.name] = _clip(scene.write(folder / "scene.mp4"), rounds, client)
+            record(figures)
+    return figures
 
 
-def _clip(path: Path, rounds: int) -> dict[str, Any]:
-    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
-    for _ in range(rounds + 1):
-        for way in WAYS:
-            usage = measure([sys.executable, "-m", "benchmarks.ingest", str(path), way])
-            runs[way].append(json.loads(usage.stdout) | {"peak_mb": usage.peak_mb})
-    counted = {way: seen[1:] for way, seen in runs.items()}
-    bare = [run["cpu_s"] for run in counted["bare"]]
-    side = counted["bare"][0]["side"]
-    figures: dict[str, Any] = {"frames": counted["clock"][0]["frames"]}
-    for way, seen in counted.items():
+def _clip(path: Path, rounds: int, client: SyncNetClient) -> dict[str, Any]:
+    usage = measure([sys.executable, "-m", "benchmarks.ingest", path, str(rounds), *WAYS])
+    runs = {way: [Run(**one) for one in seen] for way, seen in json.loads(usage.stdout).items()}
+    bare = [run.cpu_s for run in runs["bare"]]
+    side = runs["bare"][0].side
+    figures: dict[str, Any] = {"frames": runs["clock"][0].frames}
+    for way, seen in runs.items():
         figures[way] = {
-            "frames_per_core_s": summary([run["frames"] / run["cpu_s"] for run in seen]),
-            "over_bare": ratios([run["cpu_s"] for run in seen], bare),
-            "peak_mb": max(run["peak_mb"] for run in seen),
-            "cropped": seen[0]["cropped"],
+            "frames_per_core_s": summary([run.frames / run.cpu_s for run in seen]),
+            "over_bare": ratios([run.cpu_s for run in seen], bare),
+            "cropped": seen[0].cropped,
         }
     limit = next((LIMITS[least] for least in sorted(LIMITS, reverse=True) if side >= least), None)
     figures["limit"] = limit
     figures["within_limit"] = limit is None or figures["yunet"]["over_bare"]["median"] <= limit
-    figures["peak_within_limit"] = figures["yunet"]["peak_mb"] <= PEAK_LIMIT_MB
-    figures["fidelity"] = fidelity.errors(path)
+    dense = fidelity.look_at_every_frame(path)
+    figures["fidelity"] = fidelity.errors(path, dense)
+    figures["scores"] = fidelity.scores(path, dense, client)
     return figures
 
 
-def _once(path: Path, way: str) -> dict[str, Any]:
-    """Measure one way in this process, with all that it loads before left out."""
+def measured(path: Path, ways: Sequence[str], rounds: int) -> dict[str, list[Run]]:
+    """Measure ways in turn in this process, on one core.
+
+    Args:
+        path: of the clip.
+        ways: some of `WAYS`.
+        rounds: after one that is not counted.
+    """
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    if way == "bare":
-        return _bare(path)
+    runs: dict[str, list[Run]] = {way: [] for way in ways}
+    for counted in range(rounds + 1):
+        for way, seen in runs.items():
+            began = time.process_time()
+            what = _bare(path) if way == "bare" else _client(path, way)
+            if counted:
+                seen.append(Run(time.process_time() - began, *what))
+    return runs
+
+
+def _client(path: Path, way: str) -> tuple[int, int, int]:
+    """Frames, faces that were cut out, and the shorter side."""
     cropper: Cropper | None = None
     if way == "whole":
         cropper = make_cropper("none")
     elif way != "clock":
         cropper = make_cropper("auto", detector=parse_detector(way))
-    frames = cropped = side = 0
-    began = time.process_time()
+    frames = cropped = 0
     with open_media(path) as media:
         for block in media:
             frames += len(block.frames)
@@ -111,28 +153,17 @@ def _once(path: Path, way: str) -> dict[str, Any]:
             cropped += _count(cropper.flush())
         except NoFaceError:
             cropped = 0
-    return {
-        "cpu_s": time.process_time() - began,
-        "frames": frames,
-        "cropped": cropped,
-        "side": side,
-    }
+    return frames, cropped, side
 
 
-def _bare(path: Path) -> dict[str, Any]:
+def _bare(path: Path) -> tuple[int, int, int]:
     frames = 0
-    began = time.process_time()
     with av.open(str(path)) as container:
         video = container.streams.video[0]
         for _ in container.decode(video):
             frames += 1
         side = min(video.codec_context.width, video.codec_context.height)
-    return {
-        "cpu_s": time.process_time() - began,
-        "frames": frames,
-        "cropped": 0,
-        "side": side,
-    }
+    return frames, 0, side
 
 
 def _count(events: Sequence[Any]) -> int:
@@ -140,4 +171,6 @@ def _count(events: Sequence[Any]) -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_once(Path(sys.argv[1]), sys.argv[2])))
+    clip, rounds, *ways = sys.argv[1:]
+    seen = measured(Path(clip), ways, int(rounds))
+    print(json.dumps({way: [asdict(run) for run in runs] for way, runs in seen.items()}))

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -20,6 +22,7 @@ from benchmarks.perf_analyzer import PerfAnalyzer, read_report
 from benchmarks.processes import BenchmarkError, measure, tree_cpu_s
 from benchmarks.scenes import Scene
 from benchmarks.setup import write_clip
+from syncnet_client.media import open_media
 from syncnet_export.network import SyncNet, random_checkpoint
 from syncnet_server import Server
 
@@ -227,14 +230,31 @@ def test_perf_analyzer_runs_on_the_ensemble_by_one_command(server: Server) -> No
     assert "video_tower, version: 1" in done.stdout
 
 
-@pytest.mark.parametrize("way", ["bare", "clock", "haar", "whole"])
-def test_ingest_is_measured_on_a_scene_with_a_head(tmp_path: Path, way: str) -> None:
-    clip = Scene(320, 240, 200, seconds=1).write(tmp_path / "scene.mp4")
-    usage = measure([sys.executable, "-m", "benchmarks.ingest", str(clip), way])
-    figures = json.loads(usage.stdout)
-    assert (figures["frames"], figures["side"]) == (25, 240)
-    assert figures["cropped"] == (25 if way in ("haar", "whole") else 0)
-    assert figures["cpu_s"] > 0
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """Two seconds, of which the second is the first once more."""
+    return Scene(320, 240, 200, seconds=1, repeats=2).write(tmp_path / "scene.mp4")
+
+
+def test_a_scene_shows_again_what_is_encoded_once(scene: Path) -> None:
+    with open_media(scene) as media:
+        frames = [frame for block in media for frame in block.frames]
+    assert [frame.time for frame in frames] == [Fraction(index, 25) for index in range(50)]
+    for first, second in zip(frames[:25], frames[25:], strict=True):
+        assert np.array_equal(first.image, second.image)
+    assert not np.array_equal(frames[0].image, frames[24].image)
+    assert media.summary.warnings == ()
+
+
+def test_ingest_is_measured_on_a_scene_with_a_head(scene: Path) -> None:
+    ways = ("bare", "clock", "haar", "whole")
+    usage = measure([sys.executable, "-m", "benchmarks.ingest", scene, "2", *ways])
+    seen = json.loads(usage.stdout)
+    assert tuple(seen) == ways
+    for way, runs in seen.items():
+        assert min(run.pop("cpu_s") for run in runs) > 0
+        cropped = 50 if way in ("haar", "whole") else 0
+        assert runs == [{"frames": 50, "cropped": cropped, "side": 240}] * 2
 
 
 def test_plots_are_pictures(tmp_path: Path) -> None:
