@@ -94,6 +94,49 @@ def test_every_frame_rate_is_sampled_by_time(
     assert reading.beep == pytest.approx(1.0, abs=0.0005)
 
 
+B_FRAMES = (("bf", "3"), ("b_strategy", "0"))
+QUIET = ("x265-params", "log-level=none")
+
+
+@pytest.mark.parametrize("fps", [Fraction(30_000, 1001), Fraction(50), Fraction(60)], ids=str)
+@pytest.mark.parametrize(
+    ("name", "codec", "options", "skips"),
+    [
+        ("h264.mp4", "libx264", B_FRAMES, True),
+        ("h264.ts", "libx264", B_FRAMES, True),
+        ("no-b-frames.mp4", "libx264", (("bf", "0"),), False),
+        ("hevc.mkv", "libx265", (QUIET,), True),
+        ("mpeg4.mp4", "mpeg4", (("bf", "2"),), True),
+        ("mpeg4.avi", "mpeg4", (("bf", "2"),), False),  # has no time stamps to go by
+        ("mpeg2.ts", "mpeg2video", (("bf", "2"),), True),
+        ("vp9.webm", "libvpx-vp9", (("deadline", "realtime"), ("cpu-used", "8")), False),
+    ],
+)
+def test_frames_that_are_never_shown_are_not_decoded_where_none_refers_to_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fps: Fraction,
+    name: str,
+    codec: str,
+    options: tuple[tuple[str, str], ...],
+    skips: bool,
+) -> None:
+    sound = "libopus" if name.endswith("webm") else "aac"
+    recipe = PLAIN.with_(fps=fps, video_codec=codec, video_options=options, audio_codec=sound)
+    path = encode(tmp_path / name, recipe)
+    some = read(path)
+    monkeypatch.setattr(FrameSampler, "passes_over", lambda *_: False)
+    everything = read(path)
+    assert some.times == everything.times
+    assert np.array_equal(some.images, everything.images)
+    assert np.array_equal(some.samples, everything.samples)
+    assert some.summary.warnings == everything.summary.warnings
+    left_out = everything.summary.source_frames - some.summary.source_frames
+    assert skips or left_out == 0
+    if skips and fps == 60:
+        assert left_out > 0
+
+
 def test_variable_frame_rate_keeps_its_time_stamps(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     steps = random.integers(15, 120, 40)
@@ -487,6 +530,38 @@ def test_a_tick_shows_the_nearest_frame_and_none_far_too_early(steps: list[int])
         moment = times[0] + Fraction(tick, 25)
         allowed = [time for time in times if time <= moment + Fraction(1, 50)]
         assert abs(times[number] - moment) == min(abs(time - moment) for time in allowed)
+
+
+@given(
+    steps=st.lists(st.integers(1, 50), min_size=2, max_size=60),
+    duration=st.sampled_from([Fraction(1, 60), Fraction(1, 25), Fraction(1)]),
+    keep=st.sets(st.integers(0, 59)),
+)
+def test_frames_passed_over_change_nothing(
+    steps: list[int], duration: Fraction, keep: set[int]
+) -> None:
+    times = [Fraction(int(moment), 1000) for moment in np.cumsum(steps)]
+    clock: FrameSampler[int] = FrameSampler()
+    clock.start = times[0]
+    left_out = {
+        index
+        for index in range(1, len(times) - 2)
+        if index not in keep and clock.passes_over(*times[index - 1 : index + 2])
+    }
+    kept = [index for index in range(len(times)) if index not in left_out]
+    shown = sample([times[index] for index in kept], duration)
+    assert [(tick, kept[number]) for tick, number in shown] == sample(times, duration)
+
+
+def test_most_frames_of_a_fast_source_are_passed_over() -> None:
+    clock: FrameSampler[int] = FrameSampler()
+    clock.start = Fraction(0)
+    for fps, share in ((60, 35), (50, 25), (30, 5), (25, 0), (12, 0)):
+        seen = [
+            clock.passes_over(*(Fraction(index + step, fps) for step in (-1, 0, 1)))
+            for index in range(1, fps)
+        ]
+        assert sum(seen) == share
 
 
 def test_frames_with_time_stamps_that_go_back_are_left_out() -> None:

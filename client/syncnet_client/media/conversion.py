@@ -131,6 +131,10 @@ class FFmpegClock(FrameSampler[T]):
         for _ in range(now):
             yield self._emit(time, item)
 
+    def passes_over(self, before: Fraction, time: Fraction, after: Fraction) -> bool:  # noqa: ARG002
+        """Return False: which frames are dropped depends on all of them."""
+        return False
+
     def finish(self) -> Iterator[Sampled[T]]:
         """Yield the last frame as often as it is repeated at the end."""
         if self._newest is not None:

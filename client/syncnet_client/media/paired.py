@@ -338,6 +338,10 @@ class _EveryFrame(FrameSampler[T]):
         self._current_end = time + duration
         yield self._emit(time, item)
 
+    def passes_over(self, before: Fraction, time: Fraction, after: Fraction) -> bool:  # noqa: ARG002
+        """Return False: every frame is shown."""
+        return False
+
     def finish(self) -> Iterator[Sampled[T]]:
         """Yield nothing more."""
         yield from ()

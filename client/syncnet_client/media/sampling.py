@@ -85,6 +85,20 @@ class FrameSampler(Generic[T]):
         self._current = (time, item)
         self._current_end = time + duration
 
+    def passes_over(self, before: Fraction, time: Fraction, after: Fraction) -> bool:
+        """Whether a frame is shown at no tick; the same frames are shown if it is never pushed.
+
+        Args:
+            before: time stamp in seconds of an earlier frame.
+            time: that of the frame.
+            after: that of a later one, which is not the last.
+        """
+        if self.start is None or max(time - before, after - time) > TICK:
+            return False
+        # It is nearest to the ticks between the middles of the gaps.
+        begins, ends = (before + time) / 2, (time + after) / 2
+        return (begins - self.start) // TICK == (ends - self.start) // TICK
+
     def finish(self) -> Iterator[Sampled[T]]:
         """Yield the ticks that the last frame is shown at, for at least half a tick each."""
         if self._current is not None:
