@@ -105,6 +105,7 @@ QUIET = ("x265-params", "log-level=none")
         ("h264.mp4", "libx264", B_FRAMES, True),
         ("h264.ts", "libx264", B_FRAMES, True),
         ("no-b-frames.mp4", "libx264", (("bf", "0"),), False),
+        ("interlaced.mp4", "libx264", (*B_FRAMES, ("x264-params", "tff=1")), False),
         ("hevc.mkv", "libx265", (QUIET,), True),
         ("mpeg4.mp4", "mpeg4", (("bf", "2"),), True),
         ("mpeg4.avi", "mpeg4", (("bf", "2"),), False),  # has no time stamps to go by

@@ -44,6 +44,7 @@ __all__ = ["GrpcOptions", "GrpcTransport"]
 
 CHECK_TIMEOUT_S = 10.0  # for questions that a living server answers at once
 SHARING_TIMEOUT_S = 2.0  # for the same about shared memory, which only saves time
+_STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 _LOOPBACK = re.compile(r"^(localhost|127\.[\d.]+|\[::1\]):\d+$")
 
 
@@ -120,6 +121,10 @@ class GrpcTransport:
         self._versions_at = 0.0  # time.monotonic() of the answer
         self._channel = _open_channel(url, self._options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        # Chunks go in as bytes: of a message gRPC would hold 19 MB more until the next one comes.
+        self._stream_infer = self._channel.stream_stream(
+            _STREAM_INFER, response_deserializer=service_pb2.ModelStreamInferResponse.FromString
+        )
         is_local = _LOOPBACK.match(url) is not None
         self._shared_memory = SharedMemory(
             partial(self._ask, timeout_s=SHARING_TIMEOUT_S),
@@ -241,13 +246,16 @@ class GrpcTransport:
             raise ServerUnavailableError(f"the connection to {self._url} was closed")
 
     def _open_stream(self) -> GrpcChunkStream:
-        def start(requests: Iterator[Any]) -> Any:
+        def start(requests: Iterator[bytes]) -> Any:
             self._require_open()
-            return self._begin(self._stub.ModelStreamInfer, requests, None)
+            return self._begin(self._stream_infer, requests, None)
+
+        def infer(request: bytes) -> Any:
+            return self._infer(service_pb2.ModelInferRequest.FromString(request))
 
         stream = GrpcChunkStream(
             start,
-            self._infer,
+            infer,
             self._backoff(),
             self._shared_memory,
             in_flight=max(1, self._options.in_flight // self._options.streams),

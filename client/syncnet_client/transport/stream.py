@@ -33,7 +33,7 @@ class _Pending:
     track: int
     first_window: int
     windows: int
-    request: Any
+    request: bytes
     region: SharedRegion | None  # holds the frames that the request does not
     doubt: Doubt = field(default_factory=Doubt)
 
@@ -41,14 +41,14 @@ class _Pending:
 class _Call:
     """One stream RPC: requests go in at one end, a thread puts what comes back into a queue."""
 
-    def __init__(self, start: Callable[[Iterator[Any]], Any]) -> None:
-        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    def __init__(self, start: Callable[[Iterator[bytes]], Any]) -> None:
+        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()  # responses, at last a Failure
         self._rpc = start(iter(self._requests.get, None))
         self._reader = threading.Thread(target=self._read, name="syncnet-answers", daemon=True)
         self._reader.start()
 
-    def send(self, request: Any) -> None:
+    def send(self, request: bytes) -> None:
         self._requests.put(request)
 
     def end(self) -> None:
@@ -93,7 +93,7 @@ class GrpcChunkStream(Closing):
     no shared memory.
 
     Args:
-        start: opens the RPC for an iterator of requests.
+        start: opens the RPC for an iterator of serialised requests.
         infer: answers one request outside of the stream, with new attempts where these help.
         backoff: decides about further attempts.
         shared_memory: where frames go if the server can read them there.
@@ -103,8 +103,8 @@ class GrpcChunkStream(Closing):
 
     def __init__(
         self,
-        start: Callable[[Iterator[Any]], Any],
-        infer: Callable[[Any], Any],
+        start: Callable[[Iterator[bytes]], Any],
+        infer: Callable[[bytes], Any],
         backoff: Backoff,
         shared_memory: SharedMemory,
         *,
@@ -172,7 +172,7 @@ class GrpcChunkStream(Closing):
         if (call := self._call) is not None:
             call.wait(timeout_s)
 
-    def _whole_request(self, pending: _Pending) -> Any:
+    def _whole_request(self, pending: _Pending) -> bytes:
         """The request to repeat after a failure."""
         if pending.region is not None:
             pending.request = with_frames_inside(pending.request, pending.region)
