@@ -26,7 +26,9 @@ def main() -> int:
         "--gpu", action="store_true", help="the video tower on a GPU, in every runtime there is"
     )
     parser.add_argument(
-        "--only", choices=sorted([*BENCHMARKS, "ingest", "mfcc"]), help="one benchmark alone"
+        "--only",
+        choices=sorted([*BENCHMARKS, "ingest", "memory", "mfcc"]),
+        help="one benchmark alone",
     )
     parser.add_argument(
         "clips", nargs="*", type=Path, metavar="CLIP", help="clips of yours, for --only ingest"
@@ -44,6 +46,8 @@ def main() -> int:
                 raise BenchmarkError("only ingest measures clips that are named: add --only ingest")
             if arguments.only == "ingest":
                 _ingest(arguments.results, command, arguments.clips, full=arguments.full)
+            elif arguments.only == "memory":
+                _memory(arguments.results, command, full=arguments.full)
             elif arguments.only == "mfcc":
                 _mfcc(arguments.results, command, full=arguments.full)
             else:
@@ -88,6 +92,18 @@ def _ingest(results: Path, command: str, clips: list[Path], *, full: bool) -> No
     with tempfile.TemporaryDirectory(prefix="syncnet-benchmarks-") as name:
         ingest.run(Path(name), clips, rounds=7 if full else 3, record=record)
     print(results / "ingest.json")
+
+
+def _memory(results: Path, command: str, *, full: bool) -> None:
+    from benchmarks import memory
+
+    def record(figures: dict[str, Any]) -> None:
+        write("memory", command, figures, results)
+        print(f"measured {list(figures['ways'])[-1]}", file=sys.stderr)
+
+    with tempfile.TemporaryDirectory(prefix="syncnet-benchmarks-") as name:
+        memory.run(Path(name), seconds=600 if full else 60, record=record)
+    print(results / "memory.json")
 
 
 def _mfcc(results: Path, command: str, *, full: bool) -> None:

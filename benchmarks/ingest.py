@@ -51,12 +51,14 @@ class Run:
 
     Attributes:
         cpu_s: processor time, without the loading of modules.
+        decoded: frames of the source that were decoded.
         frames: that came out.
         cropped: faces that were cut out.
         side: the shorter one of the picture, in pixels.
     """
 
     cpu_s: float
+    decoded: int
     frames: int
     cropped: int
     side: int
@@ -99,11 +101,13 @@ def _clip(path: Path, rounds: int, client: SyncNetClient) -> dict[str, Any]:
     runs = {way: [Run(**one) for one in seen] for way, seen in json.loads(usage.stdout).items()}
     bare = [run.cpu_s for run in runs["bare"]]
     side = runs["bare"][0].side
-    figures: dict[str, Any] = {"frames": runs["clock"][0].frames}
+    frames = runs["clock"][0].frames  # at 25 a second, whatever the source has
+    figures: dict[str, Any] = {"frames": frames}
     for way, seen in runs.items():
         figures[way] = {
-            "frames_per_core_s": summary([run.frames / run.cpu_s for run in seen]),
+            "frames_per_core_s": summary([frames / run.cpu_s for run in seen]),
             "over_bare": ratios([run.cpu_s for run in seen], bare),
+            "decoded": seen[0].decoded,
             "cropped": seen[0].cropped,
         }
     limit = next((LIMITS[least] for least in sorted(LIMITS, reverse=True) if side >= least), None)
@@ -134,8 +138,8 @@ def measured(path: Path, ways: Sequence[str], rounds: int) -> dict[str, list[Run
     return runs
 
 
-def _client(path: Path, way: str) -> tuple[int, int, int]:
-    """Frames, faces that were cut out, and the shorter side."""
+def _client(path: Path, way: str) -> tuple[int, int, int, int]:
+    """What a `Run` says but for the time."""
     cropper: Cropper | None = None
     if way == "whole":
         cropper = make_cropper("none")
@@ -153,17 +157,17 @@ def _client(path: Path, way: str) -> tuple[int, int, int]:
             cropped += _count(cropper.flush())
         except NoFaceError:
             cropped = 0
-    return frames, cropped, side
+    return media.summary.source_frames, frames, cropped, side
 
 
-def _bare(path: Path) -> tuple[int, int, int]:
+def _bare(path: Path) -> tuple[int, int, int, int]:
     frames = 0
     with av.open(str(path)) as container:
         video = container.streams.video[0]
         for _ in container.decode(video):
             frames += 1
         side = min(video.codec_context.width, video.codec_context.height)
-    return frames, 0, side
+    return frames, frames, 0, side
 
 
 def _count(events: Sequence[Any]) -> int:

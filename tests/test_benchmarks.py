@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 import torch
 
-from benchmarks import gpu, plots, published, record, report
+from benchmarks import gpu, memory, plots, published, record, report
 from benchmarks.gpu import runtimes
 from benchmarks.gpu.way import Embed, MissingError, Way
 from benchmarks.load import model_tensors
@@ -254,7 +254,16 @@ def test_ingest_is_measured_on_a_scene_with_a_head(scene: Path) -> None:
     for way, runs in seen.items():
         assert min(run.pop("cpu_s") for run in runs) > 0
         cropped = 50 if way in ("haar", "whole") else 0
-        assert runs == [{"frames": 50, "cropped": cropped, "side": 240}] * 2
+        assert runs == [{"decoded": 50, "frames": 50, "cropped": cropped, "side": 240}] * 2
+
+
+@pytest.mark.long
+@pytest.mark.server
+def test_the_client_stays_below_300_mb_at_1080p_and_60_fps(tmp_path: Path) -> None:
+    figures = memory.run(tmp_path, seconds=20, record=lambda _: None)
+    peaks = {way: seen["client_peak_mb"] for way, seen in figures["ways"].items()}
+    assert peaks.keys() == {"shared_memory", "grpc"}
+    assert max(peaks.values()) < 300, peaks
 
 
 def test_plots_are_pictures(tmp_path: Path) -> None:

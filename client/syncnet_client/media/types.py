@@ -96,7 +96,8 @@ class MediaSummary:
         start: time in seconds, on the source's clock, of frame 0 and sample 0.
         source_frames: video frames that were decoded.
         repeated_frames: how many of ``frames`` show the same source frame as the one before.
-        unused_frames: source frames after ``start`` that fall between two of ``frames``.
+        unused_frames: source frames after ``start`` that were decoded and fall between two of
+            ``frames``. Where no other frame needs them, such frames are not decoded.
         undecodable_frames: video packets that could not be decoded, and frames decoded with damage.
         undecodable_audio: audio packets that could not be decoded.
         audio_gaps: stretches of more than 10 ms without sound that were filled with silence.
