@@ -21,9 +21,9 @@ from syncnet_client.waiting import get
 
 __all__ = ["MediaReader", "open_media"]
 
-# Blocks are small, and one alone waits, because frames are large: of 1080p, 3 MB each.
+# Blocks are small, and one alone waits, because frames are large: of 1080p, 3 MB each, one a block.
 BLOCK_FRAMES = 5
-BLOCK_PIXELS = 5_000_000
+BLOCK_PIXELS = 2_500_000
 QUEUED_BLOCKS = 1
 PUT_SECONDS = 0.1
 
