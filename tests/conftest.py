@@ -12,21 +12,26 @@ All last for the whole session. The server's log must not hold errors in the end
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from talking_clip import write_clip
 from torch import Tensor
 
+from syncnet_export import exporter
 from syncnet_export.building import Build, build
 from syncnet_export.network import random_checkpoint
 from syncnet_export.precisions import PRECISIONS
+from syncnet_export.served_tower import ServedTower
+from syncnet_export.tracing import trace
 from syncnet_server import Server
 from syncnet_server.log import is_problem
 
@@ -60,6 +65,28 @@ def copy_model_repository(folder: Path) -> Path:
     own_versions = shutil.ignore_patterns("[2-9]", "[1-9][0-9]*", ".*", "__pycache__")
     shutil.copytree(MODEL_REPOSITORY, repository, ignore=own_versions)
     return repository
+
+
+Trace = Callable[[ServedTower], onnx.ModelProto]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trace_once() -> Iterator[Trace]:
+    """Traces the same tower once, also for `build`; test_export shows that its bytes repeat."""
+    models: dict[tuple[object, ...], bytes] = {}
+
+    def traced(tower: ServedTower) -> onnx.ModelProto:
+        weights = hashlib.sha256()
+        for name, tensor in tower.state_dict().items():
+            weights.update(name.encode() + tensor.numpy().tobytes())
+        key = tower.spec, tower.aligned, tower.bytes_first, weights.digest()
+        if key not in models:
+            models[key] = trace(tower).SerializeToString()
+        return onnx.load_from_string(models[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "trace", traced)
+        yield traced
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,22 @@ def interrupted(program: str, *arguments: object, begun: Callable[[], object]) -
     return line
 
 
+@pytest.mark.parametrize(
+    "program",
+    ["syncnet-client", "syncnet-export", "syncnet-gateway", "syncnet-server", "syncnet-train"],
+)
+def test_a_program_that_is_still_imported(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All import typer before they do anything; this one never ends."""
+    (tmp_path / "typer.py").write_text(
+        "import pathlib, time\npathlib.Path(__file__).with_name('begun').touch()\ntime.sleep(600)"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    line = interrupted(program, begun=(tmp_path / "begun").exists)
+    assert line == f"{program}: stopped"
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_synthesize(tmp_path: Path, jobs: int) -> None:
     out = tmp_path / "clips"

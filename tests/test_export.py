@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import MODEL_REPOSITORY, NARROW_WIDTH
+from conftest import MODEL_REPOSITORY, NARROW_WIDTH, Trace
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
@@ -81,16 +81,11 @@ def spec(request: pytest.FixtureRequest) -> TowerSpec:
 
 
 @pytest.fixture(scope="module")
-def traced(network: SyncNet) -> Callable[[TowerSpec, bool], onnx.ModelProto]:
-    """A copy of a traced tower, of floats or to be quantised for CPUs, traced once."""
-    models: dict[tuple[str, bool], bytes] = {}
+def traced(network: SyncNet, trace_once: Trace) -> Callable[[TowerSpec, bool], onnx.ModelProto]:
+    """A copy of a traced tower, of floats or to be quantised for CPUs."""
 
     def copy(spec: TowerSpec, integer: bool) -> onnx.ModelProto:
-        key = (spec.name, integer)
-        if key not in models:
-            tower = serving_form(network, spec, aligned=integer, bytes_first=integer)
-            models[key] = trace(tower).SerializeToString()
-        return onnx.load_from_string(models[key])
+        return trace_once(serving_form(network, spec, aligned=integer, bytes_first=integer))
 
     return copy
 
@@ -258,8 +253,10 @@ def test_colours_are_not_mixed_up(network: SyncNet) -> None:
 # Graphs
 
 
-def test_tracing_gives_the_same_bytes_again(network: SyncNet, spec: TowerSpec) -> None:
-    first, second = (trace(serving_form(network, spec)) for _ in range(2))
+def test_tracing_gives_the_same_bytes_again(
+    network: SyncNet, spec: TowerSpec, trace_once: Trace
+) -> None:
+    first, second = (each(serving_form(network, spec)) for each in (trace_once, trace))
     assert first.SerializeToString() == second.SerializeToString()
 
 

@@ -2,6 +2,10 @@
 
 import sys
 
-from syncnet_client.cli import main
+from syncnet_programs.starting import starting
 
-sys.exit(main())
+with starting("syncnet-client"):
+    from syncnet_client.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -23,11 +23,10 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from syncnet_programs.groups import parameters_of
 from syncnet_programs.installs import install_command, package_version
+from syncnet_programs.starting import STOPPED
 from syncnet_programs.terminal import Verbosity, prepare_streams, set_verbosity, verbosity
 
 __all__ = ["GENERAL", "Program", "one_line", "stopping"]
-
-STOPPED = 130  # as shells give for a process that SIGINT ended
 
 # Typer's own classes have moved from release to release, but not their order.
 _ClickException: Any = typer.BadParameter.__mro__[2]
