@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
@@ -62,6 +64,8 @@ def difference(picture: Picture, part: tuple[int, int, int, int], size: tuple[in
     actual = picture.part(*part, size)
     assert actual.shape == expected.shape == (size[1], size[0], 3)
     assert actual.flags.c_contiguous
+    # What holds this part alone shows the same.
+    assert np.array_equal(picture.within(*part).part(*part, size), actual)
     return float(np.abs(actual.astype(int) - expected).mean())
 
 
@@ -121,6 +125,19 @@ def test_parts_of_pictures_without_square_pixels_are_stretched(tmp_path: Path) -
     picture = first_picture(path)
     assert picture.size == (960, 480)
     assert difference(picture, (150, 45, 401, 303), (200, 150)) < 2
+
+
+def test_a_picture_within_a_part_lets_go_of_the_frame() -> None:
+    picture = DecodedPicture(frame_in("yuv420p"), 1.0)
+    inner = (151, 93, 224, 224)
+    expected = picture.part(*inner, (224, 224))
+    part = picture.within(101, 37, 301, 401)
+    frame = weakref.ref(picture.rgb())
+    del picture
+    gc.collect()
+    assert frame() is None
+    assert part.size == (640, 480)
+    assert np.array_equal(part.part(*inner, (224, 224)), expected)
 
 
 def encode_scene(path: Path, options: tuple[tuple[str, str], ...] = ()) -> None:

@@ -22,10 +22,11 @@ from syncnet_client.faces import (
     TrackEnd,
     TrackFrames,
     YuNetDetector,
+    cropper,
     yunet_file,
 )
 from syncnet_client.faces.geometry import YUNET_MARGINS, overlap
-from syncnet_client.media import ArrayPicture, Frame
+from syncnet_client.media import ArrayPicture, Frame, Picture
 
 Image = npt.NDArray[np.uint8]
 
@@ -67,12 +68,18 @@ class Network:
 
 
 @pytest.fixture
-def detector(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> YuNetDetector:
-    """YuNet with the stand-in for its network."""
+def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A file that is loaded as the stand-in for the network."""
     monkeypatch.setattr(cv2, "FaceDetectorYN", Network)
     path = tmp_path / "network.onnx"
     path.touch()
-    return YuNetDetector(path)
+    return path
+
+
+@pytest.fixture
+def detector(network: Path) -> YuNetDetector:
+    """YuNet with the stand-in for its network."""
+    return YuNetDetector(network)
 
 
 def face(x: float, y: float, height: float, *, turned: float = 0.0) -> Box:
@@ -108,11 +115,11 @@ def tracks_of(
     detector: YuNetDetector, frames: list[Frame]
 ) -> tuple[dict[int, list[CroppedFrame]], dict[int, str]]:
     """The frames of each track, and how it ended."""
-    cropper = FaceCropper(detector)
+    finder = FaceCropper(detector)
     tracks: dict[int, list[CroppedFrame]] = {}
     ends: dict[int, str] = {}
     blocks = [frames[first : first + 5] for first in range(0, len(frames), 5)]
-    for events in [*map(cropper.push, blocks), cropper.flush()]:
+    for events in [*map(finder.push, blocks), finder.flush()]:
         for event in events:
             if isinstance(event, TrackEnd):
                 ends[event.track] = event.reason
@@ -229,6 +236,45 @@ def test_a_face_that_leaves_and_comes_back_is_two_tracks(detector: YuNetDetector
     assert second[-1].index == 199
     for track in tracks.values():
         assert_within_limits(track, there)
+
+
+class Forgetful(ArrayPicture):
+    """Is black from then on where it was told that nobody will look."""
+
+    def within(self, left: int, top: int, width: int, height: int) -> Picture:
+        image = np.zeros_like(self.rgb())
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        image[rows, columns] = self.rgb()[rows, columns]
+        Forgetful.forgotten += 1 - width * height / (WIDTH * HEIGHT)
+        return ArrayPicture(image)
+
+    forgotten = 0.0  # pictures, in all
+
+
+def test_what_is_let_go_of_large_frames_is_in_no_crop(
+    network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moving(index: int) -> Box:
+        """Stands still, walks and leans forward."""
+        return face(150 + 3 * max(0, index - 60), 180, 90 + 20 * np.sin(index / 15))
+
+    def coming(index: int) -> list[Box]:
+        """A second face for a while, and nobody at last."""
+        faces = [moving(index)] if index < 150 else []
+        return [*faces, face(520, 100 + index % 7, 70)] if 40 <= index < 110 else faces
+
+    plain = scene(190, coming)
+    expected, ends = tracks_of(YuNetDetector(network), plain)
+    assert len(ends) > 1
+    monkeypatch.setattr(cropper, "LARGE_PIXELS", 0)
+    frames = [Frame(frame.index, frame.time, Forgetful(frame.image)) for frame in plain]
+    tracks, _ = tracks_of(YuNetDetector(network), frames)
+    assert Forgetful.forgotten > 20
+    assert tracks.keys() == expected.keys()
+    for number, track in expected.items():
+        for before, after in zip(track, tracks[number], strict=True):
+            assert before.box == after.box
+            assert np.array_equal(before.image, after.image)
 
 
 @pytest.mark.skipif(not yunet_file().is_file(), reason="needs YuNet: syncnet-client fetch yunet")

@@ -2,7 +2,8 @@
 
 A crop is settled about fifteen frames after its frame: six that the median needs, and the next
 detection. Where a face is lost it takes up to 25 frames more. So memory does not depend on the
-length of the clip.
+length of the clip. Of large frames that wait for the median alone, only the surroundings of the
+faces are held.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from math import ceil, floor
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +45,8 @@ __all__ = [
     "detector_maker",
     "make_cropper",
 ]
+
+LARGE_PIXELS = 1_000_000  # below, copying costs more than the memory is worth
 
 CropMode = Literal["auto", "none"] | tuple[int, int, int, int]
 DetectorName = Literal["haar", "yunet"]
@@ -193,6 +197,7 @@ class FaceCropper:
         self._count = 0
         self._pending: Frame | None = None  # not known yet whether a scene begins with it
         self._frames: deque[Frame] = deque()  # those that tracks still need
+        self._reduced = -1  # newest frame of which only parts are held
         self._first: Frame | None = None
 
     @property
@@ -262,6 +267,7 @@ class FaceCropper:
                 if track.number is not None:
                     events += self._collect(track)
         self._forget(frame.index)
+        self._reduce(frame)
         return events
 
     def _end_scene(self, reason: EndReason) -> list[CropEvent]:
@@ -286,6 +292,29 @@ class FaceCropper:
         if end is not None:
             events.append(TrackEnd(track.number, end))
         return events
+
+    def _reduce(self, newest: Frame) -> None:
+        """Let go of what no crop can show, of the frames up to a detection of every face."""
+        width, height = newest.picture.size
+        tracks = self._tracker.tracks
+        # A face that is first seen near the beginning of a scene gets crops from there on.
+        if width * height < LARGE_PIXELS or newest.index - self._scene_start <= HOLD_FRAMES:
+            return
+        if not tracks or any(t.number is None or t.last_frame < newest.index for t in tracks):
+            return
+        for place, frame in enumerate(self._frames):
+            if frame.index <= self._reduced:
+                continue
+            boxes = [t.extent(frame.index) for t in tracks if t.next_frame <= frame.index]
+            # A pixel more on each side, as edges are rounded.
+            left = max(0, floor(min(box.x for box in boxes)) - 1)
+            top = max(0, floor(min(box.y for box in boxes)) - 1)
+            right = min(width, ceil(max(box.x + box.width for box in boxes)) + 1)
+            bottom = min(height, ceil(max(box.y + box.height for box in boxes)) + 1)
+            if left < right and top < bottom:
+                part = frame.picture.within(left, top, right - left, bottom - top)
+                self._frames[place] = Frame(frame.index, frame.time, part)
+        self._reduced = newest.index
 
     def _forget(self, newest: int) -> None:
         """Let go of frames that no track can need any more."""

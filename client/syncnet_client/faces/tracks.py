@@ -99,18 +99,33 @@ class Track:
         """Return the frame before which crops no longer change."""
         return self.last_frame - MEDIAN_REACH + 1 if self.end is None else self.end + 1
 
+    def extent(self, frame: int) -> Box:
+        """Return a box that the crop of a frame will not leave.
+
+        A median lies among the values that are known as soon as those are the most: for every
+        frame up to the last detection, once the track is confirmed.
+        """
+        window = self._window(frame)
+        centres, tops, sides = zip(*window, strict=True)
+        left, side = min(centres) - max(sides) / 2, max(sides)
+        return Box(left, min(tops), max(centres) + side / 2 - left, max(tops) + side - min(tops))
+
     def take(self) -> tuple[Box, bool]:
         """Return the crop of ``next_frame`` and whether the face was seen there, and step on."""
-        at = self.next_frame - self._first
-        window = list(self._rows)[max(0, at - MEDIAN_REACH) : at + MEDIAN_REACH + 1]
+        window = self._window(self.next_frame)
         centre, top, side = (median(values) for values in zip(*window, strict=True))
-        seen = self._seen[at]
+        seen = self._seen[self.next_frame - self._first]
         self.next_frame += 1
         while self._first < self.next_frame - MEDIAN_REACH:
             self._rows.popleft()
             self._seen.popleft()
             self._first += 1
         return Box(centre - side / 2, top, side, side), seen
+
+    def _window(self, frame: int) -> list[Square]:
+        """The positions that are known of those that the crop of a frame is the median of."""
+        at = frame - self._first
+        return list(self._rows)[max(0, at - MEDIAN_REACH) : at + MEDIAN_REACH + 1]
 
 
 class SceneTracker:

@@ -7,6 +7,7 @@ scaled, and only then converted to RGB.
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import cached_property
 from typing import Any, Protocol
@@ -57,6 +58,12 @@ class Picture(Protocol):
         Only pictures of one source compare: black and white are the source's own.
         """
 
+    def within(self, left: int, top: int, width: int, height: int) -> Picture:
+        """Return it for someone who will ask for parts inside a part alone.
+
+        What is returned may hold less memory. The arguments are those of ``part``.
+        """
+
 
 class ArrayPicture:
     """A picture in memory.
@@ -91,6 +98,10 @@ class ArrayPicture:
         grey = cv2.cvtColor(self._image[::step, ::step], cv2.COLOR_RGB2GRAY)
         return np.asarray(grey, dtype=np.uint8)
 
+    def within(self, left: int, top: int, width: int, height: int) -> Picture:  # noqa: ARG002
+        """Return the picture itself, which is in memory anyway."""
+        return self
+
 
 class DecodedPicture:
     """A picture as it left the decoder.
@@ -101,7 +112,9 @@ class DecodedPicture:
     """
 
     def __init__(self, frame: av.VideoFrame, aspect: float) -> None:
-        self._frame = frame
+        self._frame: av.VideoFrame | None = frame
+        self._stored_size = frame.width, frame.height
+        self._corner = 0, 0  # of the planes in the frame, in luma pixels
         self._turns = round(frame.rotation / 90)
         width = round(frame.width * aspect)
         square = abs(width - frame.width) <= SQUARE_TOLERANCE * frame.width
@@ -111,7 +124,7 @@ class DecodedPicture:
     @property
     def size(self) -> Size:
         """Width and height in pixels."""
-        height = self._frame.height
+        height = self._stored_size[1]
         return (height, self._width) if self._turns % 2 else (self._width, height)
 
     def rgb(self) -> Image:
@@ -122,9 +135,10 @@ class DecodedPicture:
         """Return a part of it in another size, as uint8 [height, width, 3]."""
         if self._format is None or (width, height) == size == self.size:
             return ArrayPicture(self._rgb).part(left, top, width, height, size)
-        stored = self._stored(left, top, width, height)
+        x, y, across, down = self._stored(left, top, width, height)
+        x, y = x - self._corner[0], y - self._corner[1]
         turned = size[::-1] if self._turns % 2 else size
-        return _turn(self._format.part(self._planes, *stored, turned), self._turns)
+        return _turn(self._format.part(self._planes, x, y, across, down, turned), self._turns)
 
     def luma(self, step: int) -> Image:
         """Return every ``step``-th pixel of every ``step``-th row in grey."""
@@ -132,19 +146,33 @@ class DecodedPicture:
             return ArrayPicture(self._rgb).luma(step)
         return _turn(self._format.luma(self._planes, step), self._turns)
 
+    def within(self, left: int, top: int, width: int, height: int) -> Picture:
+        """Return a picture that holds the pixels of a part alone, and lets go of the frame."""
+        if self._format is None:
+            return self
+        x, y, across, down = self._stored(left, top, width, height)
+        right, bottom = x + across, y + down
+        x, y = x - x % self._format.across, y - y % self._format.down
+        part = copy.copy(self)
+        part._planes = self._format.cut(self._planes, x, y, right, bottom)
+        part._corner, part._frame = (x, y), None
+        return part
+
     @cached_property
     def _planes(self) -> list[Plane]:
         assert self._format is not None
+        assert self._frame is not None
         return self._format.planes(self._frame)
 
     @cached_property
     def _rgb(self) -> Image:
+        assert self._frame is not None
         pixels = self._frame.reformat(width=self._width, format="rgb24").to_ndarray()
         return _turn(pixels, self._turns)
 
     def _stored(self, left: int, top: int, width: int, height: int) -> tuple[int, int, int, int]:
         """Return where a part of the upright picture lies in the planes."""
-        across, down = self._width, self._frame.height
+        across, (stored_width, down) = self._width, self._stored_size
         turns = self._turns % 4
         if turns == 1:
             left, top, width, height = across - top - height, left, height, width
@@ -152,8 +180,8 @@ class DecodedPicture:
             left, top = across - left - width, down - top - height
         elif turns == 3:
             left, top, width, height = top, down - left - width, height, width
-        if across != self._frame.width:
-            stretch = self._frame.width / across
+        if across != stored_width:
+            stretch = stored_width / across
             left, right = math.floor(left * stretch), math.ceil((left + width) * stretch)
             width = right - left
         return left, top, width, height

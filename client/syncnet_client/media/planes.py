@@ -55,6 +55,19 @@ class PlanarFormat:
             for plane in frame.planes
         ]
 
+    def cut(
+        self, planes: Sequence[Plane], left: int, top: int, right: int, bottom: int
+    ) -> list[Plane]:
+        """Return copies of a part of the planes; its corner is that of a chroma pixel."""
+        across, down = self.across, self.down
+        luma, *chroma = planes
+        parts = [luma[top:bottom, left:right]]
+        parts += [
+            plane[top // down : -(-bottom // down), left // across : -(-right // across)]
+            for plane in chroma
+        ]
+        return [part.copy() for part in parts]
+
     def luma(self, planes: Sequence[Plane], step: int) -> Image:
         """Return every ``step``-th luma sample of every ``step``-th row, at 8 bits."""
         samples = planes[0][::step, ::step]
