@@ -6,6 +6,7 @@ those are. A third of a 60 fps source with B-frames is left out.
 
 from __future__ import annotations
 
+import math
 import os
 from bisect import bisect_left, insort
 from collections import deque
@@ -57,6 +58,8 @@ class VideoDecoder:
         # Time stamps of packets, in the stream's own unit, from the last frame decoded on.
         self._stamps: list[int] = []
         self._skips = not self._unordered
+        self._leaving_out = False
+        self._two_ticks = math.ceil(2 * TICK / stream.time_base) if stream.time_base else 0
         self._usual_duration = 1 / stream.average_rate if stream.average_rate else TICK
         self.develop: Callable[[av.VideoFrame], Picture] = self._decoded
         self._shown: tuple[av.VideoFrame, Picture] | None = None
@@ -84,9 +87,9 @@ class VideoDecoder:
         if stamp is not None:
             self.newest = stamp * packet.time_base
         self._waiting.append((self.newest, packet))
-        if packet.pts is None or packet.pts in self._stamps:
+        if packet.pts is None:
             self._skips = False  # half a picture, maybe
-        elif not packet.is_discard:
+        elif self._skips and not packet.is_discard:
             insort(self._stamps, packet.pts)
         self.waiting_bytes += packet.size
 
@@ -115,7 +118,9 @@ class VideoDecoder:
 
     def _sample(self, packet: Packet[VideoStream] | None) -> Iterator[Sampled[av.VideoFrame]]:
         unseen = packet is not None and self._unseen(packet)
-        self._stream.codec_context.skip_frame = "NONREF" if unseen else "DEFAULT"
+        if unseen != self._leaving_out:
+            self._stream.codec_context.skip_frame = "NONREF" if unseen else "DEFAULT"
+            self._leaving_out = unseen
         try:
             frames = self._stream.decode(packet)
         except av.FFmpegError:
@@ -126,6 +131,7 @@ class VideoDecoder:
             self.undecodable += bool(frame.is_corrupt)
             self._skips = self._skips and not frame.interlaced_frame
             if frame.pts is not None:
+                # What comes later is shown later.
                 del self._stamps[: bisect_left(self._stamps, frame.pts)]
             time, duration = self._place(frame)
             yield from self.sampler.push(time, duration, frame)
@@ -139,8 +145,10 @@ class VideoDecoder:
         # The duration of the last frame is read off the gap before it.
         if not 0 < place < len(stamps) - 2 or stamps[place] != packet.pts:
             return False
-        before, time, after = (stamp * base for stamp in stamps[place - 1 : place + 2])
-        return self.sampler.passes_over(before, time, after)
+        before, after = stamps[place - 1], stamps[place + 1]
+        if after == packet.pts or after - before >= self._two_ticks:
+            return False
+        return self.sampler.passes_over(before * base, packet.pts * base, after * base)
 
     def show(self, frame: av.VideoFrame) -> Picture:
         """Return the picture of a frame, the same one as before if the frame is the same."""
