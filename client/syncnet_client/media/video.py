@@ -53,7 +53,7 @@ class VideoDecoder:
         self.rotation = 0
         self._stream = stream
         self._unordered = stream.container.format.name in FORMATS_WITHOUT_PTS
-        self._waiting: deque[tuple[Fraction, Packet[VideoStream]]] = deque()
+        self._waiting: deque[tuple[Fraction, float, Packet[VideoStream]]] = deque()
         self.newest = Fraction(0)
         # Time stamps of packets, in the stream's own unit, from the last frame decoded on.
         self._stamps: list[int] = []
@@ -77,16 +77,17 @@ class VideoDecoder:
         return self._waiting[0][0]
 
     @property
-    def lead(self) -> Fraction:
+    def lead(self) -> float:
         """Seconds between the oldest and the newest packet that wait."""
-        return self.newest - self._waiting[0][0] if len(self._waiting) > 1 else Fraction(0)
+        # Asked several times for each packet, for which fractions are too slow.
+        return self._waiting[-1][1] - self._waiting[0][1] if self._waiting else 0.0
 
     def enqueue(self, packet: Packet[VideoStream]) -> None:
         """Keep a packet until ``decode`` is called for it."""
         stamp = packet.dts if packet.dts is not None else packet.pts
         if stamp is not None:
             self.newest = stamp * packet.time_base
-        self._waiting.append((self.newest, packet))
+        self._waiting.append((self.newest, float(self.newest), packet))
         if packet.pts is None:
             self._skips = False  # half a picture, maybe
         elif self._skips and not packet.is_discard:
@@ -99,7 +100,7 @@ class VideoDecoder:
         Raises:
             TimeJumpError: there is too long a hole in the time stamps.
         """
-        _, packet = self._waiting.popleft()
+        *_, packet = self._waiting.popleft()
         self.waiting_bytes -= packet.size
         yield from self._sample(packet)
 
