@@ -1,4 +1,4 @@
-"""The README's table of speeds, made from the JSON of the results."""
+"""The tables of speeds in README and docs/client.md, made from the JSON of the results."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from benchmarks.record import RESULTS
 def table(folder: Path = RESULTS) -> str:
     """A Markdown table of what was measured; every figure is a median of the JSON in `folder`."""
     end_to_end, precisions, stages, concurrent = (
-        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("end_to_end", "precisions", "stages", "concurrent")
+        _read(folder, name) for name in ("end_to_end", "precisions", "stages", "concurrent")
     )
     integer = list(precisions["over_fp32"])  # the last is the fastest, which has the long clip
     busiest = concurrent["by_clients"][-1]
@@ -28,8 +27,7 @@ def table(folder: Path = RESULTS) -> str:
         *(
             (
                 f"the same clip, `syncnet-client score`, {name}",
-                f"{_seconds(end_to_end[name])}: "
-                f"**{end_to_end[name]['times_faster_than_published']['median']:.1f}x faster**",
+                _speed(end_to_end[name]),
                 "end_to_end",
             )
             for name in ("fp32", *integer)
@@ -70,9 +68,36 @@ def table(folder: Path = RESULTS) -> str:
     return "\n".join(lines)
 
 
+def ingest_table(folder: Path = RESULTS) -> str:
+    """A Markdown table of frames per core and second; every figure is a median of `ingest.json`."""
+    lines = [
+        "| clip | decoding alone | with YuNet | cost over decoding | with Haar | cost |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, clip in _read(folder, "ingest")["clips"].items():
+        bare, yunet, haar = (
+            f"{clip[way]['frames_per_core_s']['median']:.0f}" for way in ("bare", "yunet", "haar")
+        )
+        over_yunet, over_haar = (
+            f"{clip[way]['over_bare']['median']:.2f}x" for way in ("yunet", "haar")
+        )
+        lines.append(f"| {name} | {bare} | {yunet} | {over_yunet} | {haar} | {over_haar} |")
+    return "\n".join(lines)
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    return read
+
+
 def _seconds(way: Mapping[str, Any]) -> str:
     return f"{way['wall_s']['median']:.1f} s"
 
 
+def _speed(way: Mapping[str, Any]) -> str:
+    faster = way["times_faster_than_published"]["median"]
+    return f"{_seconds(way)}: **{faster:.1f}x faster**"
+
+
 if __name__ == "__main__":
-    print(table())
+    print(table(), ingest_table(), sep="\n\n")

@@ -281,9 +281,10 @@ def test_plots_are_pictures(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_readme_shows_what_was_measured() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    assert report.table() in readme
+def test_readme_and_docs_show_what_was_measured() -> None:
+    root = Path(__file__).parents[1]
+    assert report.table() in (root / "README.md").read_text()
+    assert report.ingest_table() in (root / "docs" / "client.md").read_text()
 
 
 def test_every_upload_must_end_in_the_same_result_or_a_clear_error() -> None:

@@ -1,7 +1,7 @@
 """The video stream: packets wait undecoded, frames come out sampled at 25 fps.
 
 Frames that no tick shows are not decoded where no other frame needs them: the decoder knows which
-those are. A third of a 60 fps source with B-frames is left out.
+those are. A quarter of a 60 fps source with B-frames is left out.
 """
 
 from __future__ import annotations
