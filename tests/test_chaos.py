@@ -84,12 +84,13 @@ def assert_nothing_is_wrong(figures: dict[str, object], clips: int, faults: int)
 @pytest.mark.slow
 @pytest.mark.timeout(700)
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx (package nginx-light)")
-def test_a_short_run_loses_nothing(tmp_path: Path) -> None:
+def test_a_short_run_loses_nothing(narrow_repository: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "benchmarks.chaos", "--results", tmp_path, "--frames", "30"),
             *("--clips", str(CLIPS), "--faults", str(FAULTS_IN_ALL)),
             *("--limit", "600", "--longest-outage", "600"),  # on a busy machine, too
+            *("--model-repository", narrow_repository),
         ],
         capture_output=True,
         text=True,

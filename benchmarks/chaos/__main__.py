@@ -49,6 +49,12 @@ def main(arguments: Sequence[str]) -> int:
         metavar="SECONDS",
         help="without an answer from a site that are not a problem (%(default)s)",
     )
+    parser.add_argument(
+        "--model-repository",
+        type=Path,
+        metavar="FOLDER",
+        help="what the servers serve (random towers, a sixteenth as wide as the published ones)",
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder (%(default)s)")
     options = parser.parse_args(arguments)
     status = enter(arguments)
@@ -77,7 +83,7 @@ def run(options: argparse.Namespace, schedule: Sequence[Planned]) -> dict[str, A
     turns = _Turns()
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         folder = Path(name)
-        repository = _narrow_repository(folder)
+        repository = options.model_repository or _narrow_repository(folder)
         clips = folder / "clips"
         write_clips(clips, options.clips, options.frames)
         paths = sorted(clips.iterdir())
