@@ -8,17 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import RESULTS
+from syncnet_client.contract import FRAMES_PER_SECOND
 
 
 def table(folder: Path = RESULTS) -> str:
     """A Markdown table of what was measured; every figure is a median of the JSON in `folder`."""
-    end_to_end, precisions, stages, concurrent = (
-        _read(folder, name) for name in ("end_to_end", "precisions", "stages", "concurrent")
+    scene, end_to_end, precisions, stages, concurrent = (
+        _read(folder, name)
+        for name in ("scene", "end_to_end", "precisions", "stages", "concurrent")
     )
     integer = list(precisions["over_fp32"])  # the last is the fastest, which has the long clip
     busiest = concurrent["by_clients"][-1]
     long_clip = end_to_end["long_clip"]
     rows = [
+        (
+            f"{scene['clip']['frames'] // FRAMES_PER_SECOND} s of 1080p, a talking head in a room, "
+            "the published way without finding the face",
+            _seconds(scene["published"]),
+            "scene",
+        ),
+        *(
+            (
+                f"the same clip, `syncnet-client score`, {precision}, face found by {detector}",
+                _speed(scene[f"{precision}, {detector}"]),
+                "scene",
+            )
+            for precision in scene["precisions"]
+            for detector in ("YuNet", "Haar")
+        ),
         (
             "36 s clip, the published way (Conv3d in PyTorch, JPEG files)",
             _seconds(end_to_end["published"]),
