@@ -40,6 +40,7 @@ OPTIONS = frozenset(
         "metrics-port",
         "model-config-name",
         "model-control-mode",
+        "model-load-thread-count",
         "model-repository",
         "trace-config",
     }

@@ -115,6 +115,8 @@ def _connected(address: str | None) -> Iterator[Any]:
     """Ray, connected; disconnected at the end, or stopped if it was started here."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Ray tells of tasks that are tried again on this process's stdout, in the middle of records.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     ray = require("ray", extra="ray")
     require("ray.data", extra="ray")
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what matters is raised
