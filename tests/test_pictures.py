@@ -131,8 +131,8 @@ def test_a_picture_within_a_part_lets_go_of_the_frame() -> None:
     picture = DecodedPicture(frame_in("yuv420p"), 1.0)
     inner = (151, 93, 224, 224)
     expected = picture.part(*inner, (224, 224))
-    part = picture.within(101, 37, 301, 401)
     frame = weakref.ref(picture.rgb())
+    part = picture.within(101, 37, 301, 401)
     del picture
     gc.collect()
     assert frame() is None

@@ -156,6 +156,7 @@ class DecodedPicture:
         part = copy.copy(self)
         part._planes = self._format.cut(self._planes, x, y, right, bottom)
         part._corner, part._frame = (x, y), None
+        part.__dict__.pop("_rgb", None)  # all of it, where somebody has asked for that
         return part
 
     @cached_property
