@@ -29,10 +29,11 @@ from syncnet_client.media import open_media
 
 SCENE = Scene(1920, 1080, 400, repeats=3)
 PUBLISHED = "published"
+PRECISIONS = ("fp32", FASTEST)
 # What the client serves with, and the detector that finds the faces.
 WAYS = {
     f"{precision}, {title}": (precision, detector)
-    for precision in ("fp32", FASTEST)
+    for precision in PRECISIONS
     for title, detector in (("YuNet", "yunet"), ("Haar", "haar"))
 }
 # JPEG files and boxes of another detector change the crops themselves.
@@ -54,7 +55,7 @@ def run(full_size: FullSize, folder: Path, *, rounds: int) -> dict[str, Any]:
     with ExitStack() as stack:
         urls = {
             precision: stack.enter_context(serve(full_size, precision)).grpc_url
-            for precision in ("fp32", FASTEST)
+            for precision in PRECISIONS
         }
         program = Path(sys.executable).parent / "syncnet-client"
         commands: dict[str, list[str | Path]] = {
@@ -97,7 +98,7 @@ def _figures(runs: dict[str, list[tuple[Usage, float]]]) -> dict[str, Any]:
     frames = SCENE.seconds * SCENE.repeats * FRAMES_PER_SECOND
     figures: dict[str, Any] = {
         "clip": {"name": SCENE.name, "frames": frames, "head": SCENE.head},
-        "precisions": ["fp32", FASTEST],
+        "precisions": PRECISIONS,
     }
     for way, seen in runs.items():
         error = max(

@@ -28,7 +28,7 @@ from syncnet_client.waiting import interrupts_for_parent
 from syncnet_server import default_model_repository, load_model_module
 from syncnet_training.augment import augment_audio, augment_video
 from syncnet_training.errors import DatasetError
-from syncnet_training.storage import Clip, to_bgr
+from syncnet_training.storage import Clip
 
 __all__ = ["Batch", "BatchShape", "Batches", "audio_windows", "batch_loader", "started"]
 
@@ -147,16 +147,16 @@ class Batches(Dataset[Batch]):
             lead = int(rng.integers(0, 2 * shape.margin + 1))
             first_frame = first_audio + lead
             clock = time.perf_counter()
-            planes = clip.read_planes(first_frame, shape.frames)
+            read = clip.read_planes if self.augment else clip.read_frames
+            images = read(first_frame, shape.frames)
             seconds[0] += time.perf_counter() - clock
             clock = time.perf_counter()
             if self.augment:
-                augment_video(planes, rng, strength, out=frames[slot])
+                augment_video(images, rng, strength, out=frames[slot])
                 other = recordings[(slot + 1) % shape.clips]
                 samples = augment_audio(samples, other, rng)
             else:
-                for picture, stored in zip(frames[slot], planes, strict=True):
-                    to_bgr(stored, out=picture)
+                frames[slot] = images
             mfcc[slot] = audio_windows(samples, first_audio, shape.audio_windows)
             targets[slot] = lead + shape.stride * np.arange(shape.windows)
             openings = sliding_window_view(clip.read_jaw(), WINDOW_FRAMES)
