@@ -110,7 +110,7 @@ def test_gpu_benchmark_compares_every_configuration_with_the_network() -> None:
     figures = gpu.run(
         device=torch.device("cpu"),
         width=1 / 16,
-        windows=(8,),
+        windows=(2,),
         calls=1,
         repeats=1,
         record=lambda so_far: recorded.append(len(so_far["rows"])),

@@ -165,6 +165,7 @@ def test_aligned_audio_lies_where_it_was_before_it_was_moved(
     assert abs(early - (40 * AHEAD - about["moved_ms"]) * 16) < 40  # AAC smears a little
 
 
+@pytest.mark.long
 def test_what_was_prepared_trains_and_is_evaluated(prepared: Path, tmp_path: Path) -> None:
     train, test = prepared / "train", prepared / "test"
     if not test.exists():  # the one group of the test set was left out

@@ -20,7 +20,7 @@ from syncnet_client.records.parquet import ParquetOutput
 from syncnet_client.records.record import Record
 from syncnet_server import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.server, pytest.mark.timeout(900)]
 
 NODES = 2
 CLIPS = 8

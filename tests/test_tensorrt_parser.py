@@ -83,7 +83,7 @@ def test_tensorrt_takes_the_shipped_towers(spec: Any, complaints: Complaints) ->
     check(TowerFile(spec, FP32, folder / FP32.file_name), complaints)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_tensorrt_takes_towers_of_full_size(
     narrow_repository: Path, tmp_path: Path, complaints: Complaints
 ) -> None:

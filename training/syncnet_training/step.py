@@ -20,8 +20,8 @@ from syncnet_training.losses import SyncLoss, jaw_loss, sync_loss
 
 __all__ = [
     "FRESH_LOG_SCALE",
+    "PARTS",
     "PUBLISHED_LOG_SCALE",
-    "TOWERS",
     "StepConfig",
     "TrainingStep",
     "one_cycle",
@@ -49,7 +49,7 @@ class StepConfig:
         average_decay: what is left of the running average of the weights after a step, less in the
             beginning. The average is what gets published: it is better than the last weights, at
             any time of the cycle.
-        frozen: a tower that stays as it is, "video" or "audio".
+        frozen: the part of the network that stays as it is, one of `PARTS`.
     """
 
     learning_rate: float = 1.5e-3
@@ -60,8 +60,12 @@ class StepConfig:
     frozen: str | None = None
 
 
-# The parts of `SyncNet` that make up each tower.
-TOWERS = {"video": ("netcnnlip", "netfclip"), "audio": ("netcnnaud", "netfcaud")}
+# Modules of `SyncNet`: its towers, and the first video convolution with its norm.
+PARTS = {
+    "video": ("netcnnlip", "netfclip"),
+    "audio": ("netcnnaud", "netfcaud"),
+    "stem": ("netcnnlip.0", "netcnnlip.1"),
+}
 
 
 def one_cycle(step: int, steps: int, peak: float) -> float:
@@ -117,7 +121,7 @@ class TrainingStep:
         log_scale: float = FRESH_LOG_SCALE,
     ) -> None:
         self.network = network.to(device)
-        self._frozen = [getattr(network, name) for name in TOWERS.get(config.frozen or "", ())]
+        self._frozen = [network.get_submodule(name) for name in PARTS.get(config.frozen or "", ())]
         for part in self._frozen:
             part.requires_grad_(False)
         self.average = AveragedModel(

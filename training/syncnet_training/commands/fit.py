@@ -40,11 +40,12 @@ _step = partial(typer.Option, rich_help_panel="Steps")
 _validation = partial(typer.Option, rich_help_panel="Validation")
 
 
-class Tower(str, Enum):
-    """A half of the network."""
+class Part(str, Enum):
+    """What of the network can be frozen."""
 
     video = "video"
     audio = "audio"
+    stem = "stem"
 
 
 def fit(
@@ -74,7 +75,10 @@ def fit(
         Path | None,
         _network(help="Checkpoint to start from, such as the official weights; sets the width."),
     ] = None,
-    freeze: Annotated[Tower | None, _network(help="Tower that stays as it is in --init.")] = None,
+    freeze: Annotated[
+        Part | None,
+        _network(help="What stays as in --init: a tower, or the first video layer (stem)."),
+    ] = None,
     resume: Annotated[bool, _run("--resume", help="Go on with the run.")] = False,
     seed: Annotated[int, _run(help="Of weights, batches and augmentation.")] = 0,
     held_out: Annotated[
