@@ -15,8 +15,8 @@ MAX_SHIFTS = 501  # V at most 250 frames, 10 s
 
 DRAWS = 500
 BLOCK = 6  # windows: one shares frames with the four after it
-# Share of the rows in a draw. Rows of windows that share frames are alike, which the ends of blocks
-# break off: draws of all rows vary less than clips do.
+# Share of the rows in a draw. Neighbouring rows are alike, as their windows share frames. Blocks
+# lose that at their ends, so draws of all rows would vary less than clips do.
 DRAWN = 0.9
 FEWEST_BLOCKS = 2  # with one block every draw is the clip itself
 CLOSE = 1  # frames: offsets no further apart are the same
