@@ -7,10 +7,8 @@ is a head in a larger scene, so a face must be found. pip needs a package index.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -20,6 +18,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from environments import RUNNING, Environment, interpreter, run
 
 from syncnet_client.media import open_media
 from syncnet_server import Server
@@ -28,7 +27,6 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "samples/talking-head.mp4"
-RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 SCENE_WIDTH, SCENE_HEIGHT = 640, 360
 HEAD_LEFT, HEAD_TOP, HEAD_SIDE = 180, 90, 224
 
@@ -150,67 +148,6 @@ def test_make_setup_is_enough_for_the_first_page(scene: Path, tmp_path: Path) ->
     client = checkout / ".venv/bin/syncnet-client"
     run(client, "score", scene, "--local", "--plot", "sync.png", cwd=checkout)
     assert (checkout / "sync.png").stat().st_size > 0
-
-
-class Environment:
-    """A virtual environment of its own in ``folder``, which is also where its commands run."""
-
-    def __init__(self, folder: Path, version: str) -> None:
-        self.folder = folder
-        self._bin = folder / "env/bin"
-        run(interpreter(version), "-m", "venv", folder / "env")
-
-    def __enter__(self) -> Environment:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.folder / "env")
-
-    def install(self, requirement: object) -> None:
-        self.pip("install", requirement)
-
-    def pip(self, *arguments: object) -> None:
-        run(self._bin / "python", "-m", "pip", "--quiet", *arguments, cwd=self.folder)
-
-    def run(
-        self, program: str, *arguments: object, status: int = 0
-    ) -> subprocess.CompletedProcess[str]:
-        return run(self._bin / program, *arguments, cwd=self.folder, status=status)
-
-    def lacks(self, *modules: str) -> bool:
-        code = f"import importlib.util as u; print([m for m in {modules} if u.find_spec(m)])"
-        return self.run("python", "-c", code).stdout.strip() == "[]"
-
-
-def run(
-    *command: object, cwd: Path | None = None, status: int = 0
-) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, without what the tests' own environment would add to it."""
-    hidden = ("PYTHONPATH", "VIRTUAL_ENV", "SYNCNET_URL")
-    done = subprocess.run(
-        [str(part) for part in command],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={name: value for name, value in os.environ.items() if name not in hidden},
-        check=False,
-    )
-    assert done.returncode == status, f"{command}: {done.stdout}{done.stderr}"
-    return done
-
-
-def interpreter(version: str) -> Path:
-    """A Python of this version; the test is skipped where there is none."""
-    if version == RUNNING:
-        return Path(sys._base_executable)
-    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    on_path = shutil.which(f"python{version}")
-    candidates = [*sorted(versions.glob(f"{version}.*/bin/python")), *filter(None, [on_path])]
-    for candidate in candidates:
-        answer = subprocess.run([candidate, "--version"], capture_output=True, text=True)
-        if answer.stdout.startswith(f"Python {version}."):
-            return Path(candidate)
-    pytest.skip(f"needs Python {version}")
 
 
 def assert_in_sync(result: dict[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import urllib.request
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from conftest import MODEL_REPOSITORY
+from environments import RUNNING, Environment
 from google.protobuf import text_format
 from triton_names import (
     BACKEND_SETTINGS,
     GPU_METRICS,
     METRICS,
+    NOT_ANALYZED,
     ONNXRUNTIME_PARAMETERS,
     OPTIONS,
     TENSORRT_PARAMETERS,
@@ -123,3 +126,33 @@ def test_the_server_from_pip_has_the_metrics(server: Server) -> None:
         text = answer.read().decode()
     listed = set(re.findall(r"^# TYPE (nv_\w+)", text, re.MULTILINE))
     assert METRICS - listed == set()
+
+
+# Prints the options and metrics that Model Analyzer knows, once the schema of tritonclient has
+# taken every configuration. Model Analyzer is read as text: its own requirements are not there.
+ASK = """
+import json, pathlib, re, sys
+from importlib.metadata import files
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+for config in sys.argv[1:]:
+    text_format.Parse(pathlib.Path(config).read_text(), ModelConfig())
+texts = [f.read_text() for f in files("triton-model-analyzer") if f.suffix == ".py"]
+(table,) = re.findall(r"server_arg_keys = \\[(.*?)\\]", "".join(texts), re.S)
+options = re.findall(r'"([a-z-]+)"', table)
+metrics = [name for text in texts for name in re.findall(r"\\bnv_gpu_[a-z_]+", text)]
+print(json.dumps({"options": options, "metrics": metrics}))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_the_newest_release_has_the_names(tmp_path: Path) -> None:
+    environment = Environment(tmp_path, RUNNING)
+    environment.install("tritonclient[grpc]")
+    environment.pip("install", "--no-deps", "triton-model-analyzer")
+    configs = sorted(MODEL_REPOSITORY.rglob("*.pbtxt"))
+    assert configs
+    known = json.loads(environment.run("python", "-c", ASK, *configs).stdout)
+    assert OPTIONS - NOT_ANALYZED - set(known["options"]) == set()
+    assert GPU_METRICS - set(known["metrics"]) == set()

@@ -9,13 +9,19 @@ after it these were read:
 * metrics: `docs/user_guide/metrics.md` of triton-inference-server/server, commit 067c1e968356, and
   for pending requests the metrics of 24.10 itself.
 
-The sources of 26.x could not be had. `--allow-client-shm` of 26.04 is the one option known from its
-release notes alone; nothing here sets it.
+For 26.09, whose sources could not be had, NVIDIA's packages of that release answer, and a long test
+asks the newest of them:
+
+* options and metrics of the GPU: the tables of triton-model-analyzer 1.58.0, which starts
+  tritonserver:26.09-py3. It does not know all options; `model-config-name` is none of its own;
+* everything that configurations say but parameters: the schema in tritonclient 2.73.0.
+
+`--allow-client-shm` of 26.04 is known from its release notes alone; nothing here sets it.
 """
 
 from __future__ import annotations
 
-# Options of tritonserver in both.
+# Options of tritonserver in all of them.
 OPTIONS = frozenset(
     {
         "backend-config",
@@ -45,6 +51,9 @@ OPTIONS = frozenset(
         "trace-config",
     }
 )
+
+# Those that Model Analyzer has no use for.
+NOT_ANALYZED = frozenset({"model-config-name"})
 
 # What --backend-config sets, by backend.
 BACKEND_SETTINGS = {
