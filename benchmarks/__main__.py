@@ -12,6 +12,8 @@ from typing import Any
 from benchmarks.processes import BenchmarkError
 from benchmarks.record import RESULTS, write
 
+Record = Callable[[dict[str, Any]], object]
+
 
 def main() -> int:
     """Run what the command line asks for; return the exit status."""
@@ -27,7 +29,7 @@ def main() -> int:
     )
     parser.add_argument(
         "--only",
-        choices=sorted([*BENCHMARKS, "ingest", "memory", "mfcc"]),
+        choices=sorted([*BENCHMARKS, *WITHOUT_TOWERS]),
         help="one benchmark alone",
     )
     parser.add_argument(
@@ -44,12 +46,8 @@ def main() -> int:
         else:
             if arguments.clips and arguments.only != "ingest":
                 raise BenchmarkError("only ingest measures clips that are named: add --only ingest")
-            if arguments.only == "ingest":
-                _ingest(arguments.results, command, arguments.clips, full=arguments.full)
-            elif arguments.only == "memory":
-                _memory(arguments.results, command, full=arguments.full)
-            elif arguments.only == "mfcc":
-                _mfcc(arguments.results, command, full=arguments.full)
+            if arguments.only in WITHOUT_TOWERS:
+                _without_towers(arguments, command)
             else:
                 _cpu(arguments.results, command, full=arguments.full, only=arguments.only)
     except BenchmarkError as error:
@@ -81,38 +79,21 @@ def _cpu(results: Path, command: str, *, full: bool, only: str | None) -> None:
                 print(path)
 
 
-def _ingest(results: Path, command: str, clips: list[Path], *, full: bool) -> None:
-    from benchmarks import ingest, plots
+def _without_towers(arguments: argparse.Namespace, command: str) -> None:
+    from benchmarks import plots
+
+    name, results = arguments.only, arguments.results
 
     def record(figures: dict[str, Any]) -> None:
-        write("ingest", command, figures, results)
-        plots.ingest_costs(figures["clips"], results / "ingest.png")
-        print(f"measured {list(figures['clips'])[-1]}", file=sys.stderr)
+        path = write(name, command, figures, results)
+        if name == "ingest":
+            plots.ingest_costs(figures["clips"], results / "ingest.png")
+        print(f"wrote {path}", file=sys.stderr)
 
-    with tempfile.TemporaryDirectory(prefix="syncnet-benchmarks-") as name:
-        ingest.run(Path(name), clips, rounds=7 if full else 3, record=record)
-    print(results / "ingest.json")
-
-
-def _memory(results: Path, command: str, *, full: bool) -> None:
-    from benchmarks import memory
-
-    def record(figures: dict[str, Any]) -> None:
-        write("memory", command, figures, results)
-        print(f"measured {list(figures['ways'])[-1]}", file=sys.stderr)
-
-    with tempfile.TemporaryDirectory(prefix="syncnet-benchmarks-") as name:
-        memory.run(Path(name), seconds=600 if full else 60, record=record)
-    print(results / "memory.json")
-
-
-def _mfcc(results: Path, command: str, *, full: bool) -> None:
-    from benchmarks import mfcc
-
-    with tempfile.TemporaryDirectory(prefix="syncnet-benchmarks-") as name:
-        print("measuring mfcc", file=sys.stderr)
-        figures = mfcc.run(Path(name), rounds=5 if full else 3)
-    print(write("mfcc", command, figures, results))
+    print(f"measuring {name}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="syncnet-benchmarks-") as folder:
+        WITHOUT_TOWERS[name](Path(folder), arguments.clips, arguments.full, record)
+    print(results / f"{name}.json")
 
 
 def _end_to_end(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
@@ -152,6 +133,24 @@ def _concurrent(towers: Any, folder: Path, full: bool) -> dict[str, Any]:
     return concurrent.run(towers, folder, rounds=2 if full else 1)
 
 
+def _ingest(folder: Path, clips: list[Path], full: bool, record: Record) -> None:
+    from benchmarks import ingest
+
+    ingest.run(folder, clips, rounds=7 if full else 3, record=record)
+
+
+def _memory(folder: Path, _clips: list[Path], full: bool, record: Record) -> None:
+    from benchmarks import memory
+
+    memory.run(folder, seconds=600 if full else 60, record=record)
+
+
+def _mfcc(folder: Path, _clips: list[Path], full: bool, record: Record) -> None:
+    from benchmarks import mfcc
+
+    record(mfcc.run(folder, rounds=5 if full else 3))
+
+
 BENCHMARKS: dict[str, Callable[[Any, Path, bool], dict[str, Any]]] = {
     "end_to_end": _end_to_end,
     "scene": _scene,
@@ -161,6 +160,12 @@ BENCHMARKS: dict[str, Callable[[Any, Path, bool], dict[str, Any]]] = {
     "concurrent": _concurrent,
 }
 NEED_YUNET = {"scene"}
+# These write what they have after each row; no full-size towers are made for them.
+WITHOUT_TOWERS: dict[str, Callable[[Path, list[Path], bool, Record], None]] = {
+    "ingest": _ingest,
+    "memory": _memory,
+    "mfcc": _mfcc,
+}
 
 
 def _plot(benchmark: str, figures: dict[str, Any], results: Path) -> None:
