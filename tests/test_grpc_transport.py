@@ -208,6 +208,8 @@ def test_closing_gives_up_what_is_unanswered(fake: FakeTriton):
     transport = GrpcTransport(fake.url)
     with transport.open_stream() as stream:
         stream.send(CHUNKS[0])
+        assert stream.received() == []
+        wait_for(lambda: bool(fake.streamed), 60)
     transport.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "syncnet-answers"]
 

@@ -212,6 +212,7 @@ def test_giving_up_leaves_no_region(server: Server) -> None:
     transport = GrpcTransport(server.grpc_url)
     with transport.open_stream() as stream:
         stream.send(make_chunks(20)[0])
+        stream.received()  # it leaves
     transport.close()
     assert regions(server) == set()
 

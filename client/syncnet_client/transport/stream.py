@@ -121,6 +121,7 @@ class GrpcChunkStream(Closing):
         self._pending: dict[str, _Pending] = {}
         self._answers: list[ChunkAnswer] = []
         self._call: _Call | None = None
+        self._unsent: bytes | None = None
 
     @property
     def unanswered(self) -> int:
@@ -128,7 +129,12 @@ class GrpcChunkStream(Closing):
         return len(self._pending)
 
     def send(self, chunk: Chunk) -> None:
-        """Send a chunk; see ``ChunkStream``."""
+        """Send a chunk; see ``ChunkStream``.
+
+        It leaves with the next call of any method, once the caller has let go of the chunk: gRPC
+        copies the request, and the frames need not be in memory a third time meanwhile.
+        """
+        self._send_unsent()
         while len(self._pending) >= self._in_flight:
             self._wait_for_event()
         request_id = str(next(self._ids))
@@ -136,12 +142,11 @@ class GrpcChunkStream(Closing):
         request = chunk_request(request_id, chunk, region)
         pending = _Pending(chunk.track, chunk.first_window, chunk.windows, request, region)
         self._pending[request_id] = pending
-        if self._call is None:
-            self._call = _Call(self._start)
-        self._call.send(pending.request)
+        self._unsent = request
 
     def received(self) -> list[ChunkAnswer]:
         """The answers that have come since the last call; see ``ChunkStream``."""
+        self._send_unsent()
         while self._call is not None and not self._call.events.empty():
             self._wait_for_event()
         answers, self._answers = self._answers, []
@@ -155,6 +160,7 @@ class GrpcChunkStream(Closing):
 
     def close(self) -> None:
         """Give up what is unanswered; see ``ChunkStream``."""
+        self._unsent = None
         if self._call is not None:
             self._call.close(wait_s=ORDERLY_CLOSE_S)
             self._call = None
@@ -172,6 +178,13 @@ class GrpcChunkStream(Closing):
         if (call := self._call) is not None:
             call.wait(timeout_s)
 
+    def _send_unsent(self) -> None:
+        if self._unsent is not None:
+            if self._call is None:
+                self._call = _Call(self._start)
+            self._call.send(self._unsent)
+            self._unsent = None
+
     def _whole_request(self, pending: _Pending) -> bytes:
         """The request to repeat after a failure."""
         if pending.region is not None:
@@ -186,6 +199,7 @@ class GrpcChunkStream(Closing):
             pending.region = None
 
     def _wait_for_event(self) -> None:
+        self._send_unsent()
         assert self._call is not None, "chunks are pending only on an open stream"
         try:
             event = get(self._call.events, self._timeout_s)
