@@ -13,9 +13,9 @@ from syncnet_client.contract import FRAMES_PER_SECOND
 
 def table(folder: Path = RESULTS) -> str:
     """A Markdown table of what was measured; every figure is a median of the JSON in `folder`."""
-    scene, end_to_end, precisions, stages, concurrent = (
+    scene, end_to_end, memory, precisions, stages, concurrent = (
         _read(folder, name)
-        for name in ("scene", "end_to_end", "precisions", "stages", "concurrent")
+        for name in ("scene", "end_to_end", "memory", "precisions", "stages", "concurrent")
     )
     integer = list(precisions["over_fp32"])  # the last is the fastest, which has the long clip
     busiest = concurrent["by_clients"][-1]
@@ -54,6 +54,15 @@ def table(folder: Path = RESULTS) -> str:
             f"{end_to_end[integer[-1]]['client_peak_mb']['median']:.0f} and "
             f"{long_clip['client_peak_mb']:.0f} MB",
             "end_to_end",
+        ),
+        (
+            f"the same at 1080p and 60 fps, {memory['clip_s'] // 60} minutes, with frames in shared "
+            "memory and over gRPC",
+            " and ".join(
+                f"{memory['ways'][way]['client_peak_mb']:.0f}" for way in ("shared_memory", "grpc")
+            )
+            + " MB",
+            "memory",
         ),
         (
             "windows per second through a server, fp32 over Conv3d in PyTorch",
