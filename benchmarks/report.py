@@ -56,8 +56,8 @@ def table(folder: Path = RESULTS) -> str:
             "end_to_end",
         ),
         (
-            f"the same at 1080p and 60 fps, {memory['clip_s'] // 60} minutes, with frames in shared "
-            "memory and over gRPC",
+            f"the same at 1080p and 60 fps, {memory['clip_s'] // 60} minutes, with frames in "
+            "shared memory and over gRPC",
             " and ".join(
                 f"{memory['ways'][way]['client_peak_mb']:.0f}" for way in ("shared_memory", "grpc")
             )
