@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import BenchmarkError
-from benchmarks.record import RESULTS, write
-
-Record = Callable[[dict[str, Any]], object]
+from benchmarks.record import RESULTS, Record, write
 
 
 def main() -> int:
@@ -80,14 +78,11 @@ def _cpu(results: Path, command: str, *, full: bool, only: str | None) -> None:
 
 
 def _without_towers(arguments: argparse.Namespace, command: str) -> None:
-    from benchmarks import plots
-
     name, results = arguments.only, arguments.results
 
     def record(figures: dict[str, Any]) -> None:
         path = write(name, command, figures, results)
-        if name == "ingest":
-            plots.ingest_costs(figures["clips"], results / "ingest.png")
+        _plot(name, figures, results)
         print(f"wrote {path}", file=sys.stderr)
 
     print(f"measuring {name}", file=sys.stderr)
@@ -171,7 +166,9 @@ WITHOUT_TOWERS: dict[str, Callable[[Path, list[Path], bool, Record], None]] = {
 def _plot(benchmark: str, figures: dict[str, Any], results: Path) -> None:
     from benchmarks import plots
 
-    if benchmark == "stages":
+    if benchmark == "ingest":
+        plots.ingest_costs(figures["clips"], results / "ingest.png")
+    elif benchmark == "stages":
         plots.stage_bars(figures["stages_s"], figures["clip_s"], results / "stages.png")
     elif benchmark == "load":
         plots.throughput_against_latency(

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import av
 
 from benchmarks import fidelity
 from benchmarks.processes import BenchmarkError, measure
-from benchmarks.record import ratios, summary
+from benchmarks.record import Record, ratios, summary
 from benchmarks.scenes import Scene
 from syncnet_client import SyncNetClient
 from syncnet_client.errors import NoFaceError
@@ -69,7 +69,7 @@ def run(
     clips: Sequence[Path],
     *,
     rounds: int,
-    record: Callable[[dict[str, Any]], object],
+    record: Record,
 ) -> dict[str, Any]:
     """Measure every way of every clip `rounds` times, in turn.
 

@@ -6,12 +6,12 @@ Its frames lie in shared memory or go over gRPC. The clip is encoded for four se
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import measure
+from benchmarks.record import Record
 from benchmarks.scenes import Scene
 from syncnet_server import Server
 
@@ -20,9 +20,7 @@ WAYS = {"shared_memory": (), "grpc": ("--no-shared-memory",)}
 LIMIT_MB = 300
 
 
-def run(
-    folder: Path, *, seconds: int, record: Callable[[dict[str, Any]], object]
-) -> dict[str, Any]:
+def run(folder: Path, *, seconds: int, record: Record) -> dict[str, Any]:
     """Score a clip once each way.
 
     Args:

@@ -8,7 +8,7 @@ import math
 import os
 import platform
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +19,8 @@ import numpy.typing as npt
 import psutil
 
 RESULTS = Path(__file__).parent / "results"
+# Takes the figures that there are so far, after each row.
+Record = Callable[[dict[str, Any]], object]
 
 _PACKAGES = (
     "av",

@@ -11,7 +11,6 @@ network in fp32; one past the tolerance of its precision fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
@@ -23,7 +22,7 @@ from benchmarks.gpu.clock import matrix_peak, rates
 from benchmarks.gpu.pytorch import as_published, pytorch_ways
 from benchmarks.gpu.runtimes import runtime_ways
 from benchmarks.gpu.way import Embed, MissingError, Way
-from benchmarks.record import summary
+from benchmarks.record import Record, summary
 from syncnet_client.contract import FRAME_SIZE, WINDOW_FRAMES
 from syncnet_export.network import SyncNet, random_checkpoint
 
@@ -37,7 +36,7 @@ def run(
     windows: tuple[int, ...],
     calls: int,
     repeats: int,
-    record: Callable[[dict[str, Any]], object],
+    record: Record,
 ) -> dict[str, Any]:
     """Measure every way there is.
 

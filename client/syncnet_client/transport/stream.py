@@ -131,8 +131,8 @@ class GrpcChunkStream(Closing):
     def send(self, chunk: Chunk) -> None:
         """Send a chunk; see ``ChunkStream``.
 
-        It leaves with the next call of any method, once the caller has let go of the chunk: gRPC
-        copies the request, and the frames need not be in memory a third time meanwhile.
+        It leaves with the next ``send``, ``received`` or ``finish``, once the caller has let go of
+        the chunk: gRPC copies the request, and the frames need not be in memory a third time then.
         """
         self._send_unsent()
         while len(self._pending) >= self._in_flight:
@@ -154,6 +154,7 @@ class GrpcChunkStream(Closing):
 
     def finish(self) -> list[ChunkAnswer]:
         """Wait until every chunk is answered; see ``ChunkStream``."""
+        self._send_unsent()
         while self._pending:
             self._wait_for_event()
         return self.received()
@@ -199,7 +200,6 @@ class GrpcChunkStream(Closing):
             pending.region = None
 
     def _wait_for_event(self) -> None:
-        self._send_unsent()
         assert self._call is not None, "chunks are pending only on an open stream"
         try:
             event = get(self._call.events, self._timeout_s)
